@@ -1,0 +1,176 @@
+"""What the engine says back: plain data, tagged with the id of the request it answers.
+
+Each request gets `Accepted` first, then any number of the others, then exactly one of `Finished` and `Failed`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from engine.api.errors import EngineError, Fault
+
+
+class FinishReason(Enum):
+    STOP = "stop"
+    """The model ended its answer, or a stop string came."""
+    LENGTH = "length"
+    """`max_tokens` or the end of the context."""
+    CANCELLED = "cancelled"
+    DONE = "done"
+    """A load, an unload or a download is complete."""
+
+
+class Stage(Enum):
+    """What a request is busy with, for a progress line."""
+
+    DOWNLOADING = "downloading"
+    READING = "reading the model"
+    LOADING = "loading weights"
+    LOOKING = "looking at the media"
+    PREFILL = "reading the prompt"
+
+
+class Modality(Enum):
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens that did not have to be computed."""
+    image_tokens: int = 0
+    """Prompt tokens that stand for pictures."""
+    context_length: int = 0
+    """How many tokens the model can hold; 0 is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds, tokens a second, and bytes."""
+
+    load_s: float = 0.0
+    """How long the loaded model took to load."""
+    ttft_s: float = 0.0
+    """From submission to the first token."""
+    prompt_tps: float = 0.0
+    generation_tps: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a front shows about a loaded model."""
+
+    source: str
+    name: str
+    model_type: str
+    modalities: frozenset[Modality]
+    parameters: int
+    """Number of weights, before quantisation."""
+    weight_bytes: int
+    """What they take in memory."""
+    context_length: int
+    device: str
+    quantization: str = ""
+    """Such as "4-bit affine"; empty when there is none."""
+    description: str = ""
+    """What it is good and bad at, where that is known."""
+    note: str = ""
+    """Something about the loading that a person ought to know, such as weights widened on this device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    request_id: str
+    stage: Stage
+    done: int
+    total: int
+    """0 is unknown; bytes for weights and downloads, tokens for a prompt, items for media."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token_id: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer. `tokens` are those sampled since the last delta: text is held back while it may still
+    become a stop string or half a character, so the two do not line up one to one."""
+
+    request_id: str
+    text: str
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    request_id: str
+    text: str
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    request_id: str
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    request_id: str
+    reason: FinishReason
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    model: ModelInfo | None = None
+    """After a load: what was loaded."""
+    path: str = ""
+    """After a download: where it lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    request_id: str
+    code: str
+    message: str
+    hint: str
+    fault: Fault
+
+    @classmethod
+    def from_error(cls, request_id: str, error: EngineError) -> "Failed":
+        return cls(request_id, error.code, error.message, error.hint, error.fault)
+
+    def to_error(self) -> EngineError:
+        return EngineError(self.message, self.hint, code=self.code, fault=self.fault)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the engine is, sent to whoever loads a model and after each change; belongs to no request when the id is empty."""
+
+    request_id: str
+    model: ModelInfo | None
+    memory_bytes: int
+    """In use by MLX now."""
+    running: int
+    waiting: int
+
+
+Event = Accepted | Progress | TextDelta | ThinkingDelta | ToolCallDelta | Finished | Failed | Status
+TerminalEvent = Finished | Failed
+Sink = Callable[[tuple[Event, ...]], None]
+"""Called on the engine's thread with the events of one step; must return at once and must not raise."""

@@ -1,0 +1,125 @@
+"""What a front asks for: frozen, plain data, the same for the window, the command line and HTTP.
+
+Knows nothing of how it is answered. Ids are given by `EngineClient.submit`.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from engine.api.settings import SamplingSettings
+
+
+class Role(Enum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: a file, the bytes of one, or a `data:` URI. Never fetched from a network."""
+
+    source: Path | bytes | str = field(repr=False)
+    name: str = ""
+    """What to call it in a message to a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    source: Path | bytes | str = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    source: Path | bytes | str = field(repr=False)
+    name: str = ""
+
+
+MediaPart = Image | Audio | Video
+Part = Text | MediaPart
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn: text and media in the order in which they were given."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """A prompt the caller has already put through a chat template, markers included, and its media in order."""
+
+    text: str
+    media: tuple[MediaPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One answer to one conversation."""
+
+    prompt: tuple[Message, ...] | RenderedPrompt
+    max_tokens: int | None = None
+    """`None`: the model's own limit, else what is left of the context."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these; they are never part of it."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    logprobs: bool = False
+    """Whether deltas carry each token's log-probability."""
+    template_options: tuple[tuple[str, object], ...] = ()
+    """Further variables for the chat template, such as `("enable_thinking", True)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Make this the loaded model. The one before it goes first, once the new one is known to fit."""
+
+    source: str
+    """`starter`, a folder, or a Hub repository id already on this machine (see `PullModel`)."""
+    revision: str | None = None
+    download: bool = False
+    """Whether a repository that is not on this machine yet may be downloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    """Let go of the loaded model and its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullModel:
+    """Download a repository into the Hub cache; interrupted, it goes on where it stopped."""
+
+    repo_id: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """Fine-tune the loaded model on a folder of examples. The trainer is not built yet: answered with `Failed`."""
+
+    dataset: Path
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop a request; it still ends in exactly one terminal event of its own."""
+
+    request_id: str
+
+
+Request = GenerateRequest | LoadModel | UnloadModel | PullModel | TrainRequest

@@ -1,0 +1,65 @@
+"""Every setting there is, as frozen dataclasses.
+
+Read once, at the edge (the command line, the app's composition root); nothing further in looks at the environment.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How the next token is chosen. `None` leaves the choice to the model's own generation settings."""
+
+    temperature: float | None = None
+    """0 is greedy."""
+    top_p: float | None = None
+    """Nucleus: the smallest set of tokens whose probability reaches this, 0 < top_p <= 1."""
+    top_k: int | None = None
+    """Only the k likeliest tokens; 0 is off."""
+    min_p: float | None = None
+    """Only tokens at least this fraction as likely as the likeliest, 0..1."""
+    repetition_penalty: float | None = None
+    """Above 1 makes tokens already in the context less likely (arXiv 1909.05858); 1 is off."""
+    repetition_context_size: int | None = None
+    """How many of the last tokens the penalty looks at."""
+    no_repeat_ngram_size: int | None = None
+    """An n-gram of this length never occurs twice in the answer; 0 is off."""
+    seed: int | None = None
+    """The same seed gives the same text, whatever else runs; `None` draws one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What the model remembers, and how."""
+
+    prefill_step_size: int = 512
+    """Prompt tokens run through the decoder between two looks at the inbox."""
+    max_kv_size: int | None = None
+    """Tokens kept in a rotating KV cache; `None` keeps all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """What is refused before it is decoded."""
+
+    max_pixels: int = 100_000_000
+    max_bytes: int = 200_000_000
+    max_images: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Everything an engine needs to know before it starts."""
+
+    hub_cache: Path | None = None
+    """The Hugging Face cache; `None` takes the library's own default."""
+    hub_token: str | None = field(default=None, repr=False)
+    resources: Path | None = None
+    """The folder with the starter model; `None` finds the one beside the package or in the bundle."""
+    memory_limit: int | None = None
+    """Bytes a model and its caches may take; `None` asks the device."""
+    max_running: int = 8
+    """Sequences that decode at the same time."""
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    media: MediaLimits = field(default_factory=MediaLimits)

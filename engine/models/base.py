@@ -1,0 +1,117 @@
+"""The one protocol a model family implements, and the small pieces every family is made of.
+
+Knows nothing of requests, schedules or caches' owners: it turns prepared media and token ids into logits.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx_lm.models.cache import make_prompt_cache
+from PIL import Image
+
+from engine.api.events import Modality
+
+Config = Mapping[str, Any]
+"""A `config.json` after `engine.load.config` has normalised its spellings."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedMedia:
+    """One picture, as the family's tower takes it. Plain data: made without MLX, hashable by `digest`."""
+
+    modality: Modality
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    """What `VisionLanguageModel.encode` reads, such as `pixel_values` (tiles, 3, H, W) float32."""
+    expansion: str = field(repr=False)
+    """The text that stands in the rendered prompt where the marker was."""
+    feature_count: int
+    """How many slot tokens `expansion` holds: rows of `encode`'s result."""
+    digest: str
+    """Of the picture's content and of everything that decides the arrays."""
+
+
+class MediaProcessor(Protocol):
+    """From decoded media to what the tower takes; made by a family from a checkpoint's files."""
+
+    marker: str
+    """What the chat template writes for one picture."""
+    slot_id: int
+    """The token id whose places in the prompt take the features; never reaches the embedding table."""
+
+    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
+        """`picture` is upright RGB uint8; `digest` that of its content. Raises `MediaError` for one it cannot take."""
+        ...
+
+
+class VisionLanguageModel(nn.Module):
+    """A text decoder and what lets media into it. A family's class joins tower, projector and decoder here."""
+
+    language_model: nn.Module
+    """An mlx-lm `Model`: `(ids (B, L), cache, input_embeddings=(B, L, D)) -> logits (B, L, V)`."""
+
+    def encode(self, media: PreparedMedia) -> mx.array:
+        """Features (feature_count, D) of one picture, in the order of its slots."""
+        raise NotImplementedError(f"{type(self).__name__} takes no {media.modality.value}")
+
+    def embed_tokens(self, ids: mx.array) -> mx.array:
+        """(B, L) -> (B, L, D), before whatever scaling the decoder itself applies to `input_embeddings`."""
+        return self.language_model.model.embed_tokens(ids)
+
+    def embed(self, ids: mx.array, slots: mx.array, features: mx.array) -> mx.array:
+        """Prompt embeddings (1, L, D): tokens (1, L) looked up, `features` (N, D) put at the `slots` (N,)."""
+        blank = mx.zeros(slots.shape, dtype=ids.dtype)
+        row = mx.put_along_axis(ids[0], slots, blank, axis=0)
+        embeddings = self.embed_tokens(row[None])
+        embeddings[0, slots] = features.astype(embeddings.dtype)
+        return embeddings
+
+    def adapter_for(self, media: tuple[PreparedMedia, ...]) -> str | None:
+        """The adapter a conversation with these media runs under, prompt and answer; `None` is the bare model."""
+        return None
+
+    def select_adapter(self, name: str | None) -> None:
+        """Make the next calls run under this adapter. Called by the runner before each of them."""
+
+    def __call__(
+        self, ids: mx.array, cache: list[Any] | None = None, embeddings: mx.array | None = None
+    ) -> mx.array:
+        """Logits (B, L, V). With `embeddings` (B, L, D) the ids only give the shape."""
+        if embeddings is None:
+            return self.language_model(ids, cache=cache)
+        return self.language_model(ids, cache=cache, input_embeddings=embeddings)
+
+    def make_cache(self, max_kv_size: int | None = None) -> list[Any]:
+        """Fresh mlx-lm caches, one a layer; the caller owns them."""
+        return make_prompt_cache(self.language_model, max_kv_size)
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        """The checkpoint's names and layouts (any of the three spellings) to this module's. Renames and transposes
+        only; drops only what is documented as unused. Every name left over is reported by the loader."""
+        raise NotImplementedError
+
+
+class TokenizerLike(Protocol):
+    """What families may ask of a tokenizer (a transformers fast tokenizer has it)."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]: ...
+
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the registry knows of a family. Each file under `families/` ends in one, called `FAMILY`."""
+
+    model_types: tuple[str, ...]
+    modalities: frozenset[Modality]
+    build: Callable[[Config], VisionLanguageModel]
+    """A module with the config's shapes and no weights worth keeping (MLX is lazy: nothing is allocated)."""
+    processor: Callable[[Path, Config, TokenizerLike], MediaProcessor] | None = None
+    """Reads the checkpoint's processor files; falls back to the family's documented defaults."""
+    chat_template: str | None = None
+    """Jinja, for checkpoints that come without one."""
