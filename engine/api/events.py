@@ -85,6 +85,19 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalModel:
+    """One model on this machine, as far as its config tells."""
+
+    source: str
+    """What to hand to `LoadModel`."""
+    path: str
+    model_type: str
+    bytes: int
+    problem: str = ""
+    """Why it cannot be loaded; empty when nothing is known to be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     request_id: str
 
@@ -140,6 +153,8 @@ class Finished:
     """After a load: what was loaded."""
     path: str = ""
     """After a download: where it lies."""
+    models: tuple[LocalModel, ...] = ()
+    """After `ListModels`."""
 
 
 @dataclass(frozen=True, slots=True)

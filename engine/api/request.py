@@ -108,6 +108,25 @@ class PullModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ListModels:
+    """Which models are on this machine; answered with `Finished.models`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeModel:
+    """What a model on this machine is, without loading it; answered with `Finished.model`."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveModel:
+    """Delete a downloaded repository from the Hub cache. The starter and folders are never deleted."""
+
+    repo_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainRequest:
     """Fine-tune the loaded model on a folder of examples. The trainer is not built yet: answered with `Failed`."""
 
@@ -122,4 +141,6 @@ class Cancel:
     request_id: str
 
 
-Request = GenerateRequest | LoadModel | UnloadModel | PullModel | TrainRequest
+Request = (
+    GenerateRequest | LoadModel | UnloadModel | PullModel | ListModels | DescribeModel | RemoveModel | TrainRequest
+)

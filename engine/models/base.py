@@ -115,3 +115,5 @@ class Family:
     """Reads the checkpoint's processor files; falls back to the family's documented defaults."""
     chat_template: str | None = None
     """Jinja, for checkpoints that come without one."""
+    open_weights: Callable[[Path, Config], dict[str, mx.array]] | None = None
+    """For checkpoints that are not a folder of safetensors: their tensors by name, lazily loaded."""
