@@ -175,7 +175,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the engine is, sent to whoever loads a model and after each change; belongs to no request when the id is empty."""
+    """How the engine is, sent to whoever loads or unloads a model, just before that request ends."""
 
     request_id: str
     model: ModelInfo | None

@@ -1,0 +1,228 @@
+"""All answers under way with one loaded model: asks the scheduler who runs, the runner to run, and says what came.
+
+Owns the link between a sequence, its tensors and its text. Knows nothing of inboxes, sinks or loading.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import mlx.core as mx
+
+from engine.api.events import (
+    Event,
+    Finished,
+    FinishReason,
+    Progress,
+    Stage,
+    TextDelta,
+    ThinkingDelta,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from engine.api.request import GenerateRequest
+from engine.api.settings import EngineSettings
+from engine.inbox import Envelope
+from engine.run.prompt import Prompt
+from engine.run.runner import Runner, Token
+from engine.run.text import Piece, TextStream
+from engine.schedule.scheduler import Scheduler
+from engine.schedule.sequence import Phase, Sequence
+from engine.session import Session
+
+Emit = Callable[[Event], None]
+Fail = Callable[[str, Exception], None]
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request's way from prompt to text."""
+
+    sequence: Sequence
+    request: GenerateRequest
+    submitted_at: float
+    steps: Iterator[Progress] | None = None
+    """The prompt's remaining pieces of work."""
+    prompt: Prompt | None = None
+    text: TextStream | None = None
+    max_tokens: int = 0
+    generated: int = 0
+    prefill_started_at: float = 0.0
+    first_token_at: float = 0.0
+    unsent: list[TokenLogprob] = field(default_factory=list)
+
+
+class Generation:
+    def __init__(self, session: Session, settings: EngineSettings, emit: Emit, fail: Fail) -> None:
+        self._session = session
+        self._emit = emit
+        self._fail = fail
+        self._scheduler = Scheduler(settings.max_running)
+        self._runner = Runner(session.checkpoint.model, settings.cache)
+        self._answers: dict[str, Answer] = {}
+        tokenizer = session.checkpoint.tokenizer
+        self._end_ids = frozenset(session.checkpoint.generation.eos_token_ids)
+        self._unshown = _unshown_ids(tokenizer)
+
+    @property
+    def idle(self) -> bool:
+        return self._scheduler.idle
+
+    @property
+    def running(self) -> int:
+        return self._scheduler.running
+
+    @property
+    def waiting(self) -> int:
+        return self._scheduler.waiting
+
+    def add(self, envelope: Envelope, request: GenerateRequest) -> None:
+        sequence = Sequence(envelope.request_id)
+        answer = Answer(sequence, request, envelope.submitted_at)
+        answer.steps = self._prompt_steps(answer)
+        self._answers[envelope.request_id] = answer
+        self._scheduler.add(sequence)
+
+    def cancel(self, request_id: str) -> None:
+        if request_id in self._answers:
+            self._finish(self._answers[request_id], FinishReason.CANCELLED)
+
+    def drop(self, request_id: str) -> None:
+        """Forget a request without a word; its sink is gone."""
+        if request_id in self._answers:
+            self._release(self._answers[request_id])
+
+    def step(self) -> None:
+        """One token for every answer under way, and one piece of one prompt."""
+        plan = self._scheduler.plan()
+        if plan.decode:
+            self._decode([self._answers[sequence.request_id] for sequence in plan.decode])
+        if plan.prompt:
+            self._advance(self._answers[plan.prompt.request_id])
+
+    def _advance(self, answer: Answer) -> None:
+        with self._guard(answer):
+            progress = next(answer.steps, None)
+            if progress is None:
+                answer.sequence.phase = Phase.DECODE
+            else:
+                self._emit(progress)
+
+    def _prompt_steps(self, answer: Answer) -> Iterator[Progress]:
+        name = answer.sequence.request_id
+        opened = 0
+        for prompt in self._session.builder.build(answer.request):
+            if prompt is None:
+                opened += 1
+                yield Progress(name, Stage.LOOKING, opened, 0)
+            answer.prompt = prompt
+        answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
+        answer.text = self._session.text_stream(answer.request, answer.prompt)
+        answer.prefill_started_at = time.monotonic()
+        self._runner.open(name, answer.prompt, self._session.sampler(answer.request, answer.prompt))
+        for stage, done, total in self._runner.prefill(name, answer.prompt):
+            yield Progress(name, stage, done, total)
+
+    def _decode(self, answers: list[Answer]) -> None:
+        try:
+            tokens = self._runner.decode([answer.sequence.request_id for answer in answers])
+        except Exception as error:  # noqa: BLE001 - a step that fails ends those in it, never the engine
+            for answer in answers:
+                self._break(answer, error)
+            return
+        for answer in answers:
+            with self._guard(answer):
+                self._take(answer, tokens[answer.sequence.request_id])
+
+    def _take(self, answer: Answer, token: Token) -> None:
+        answer.generated += 1
+        if answer.generated == 1:
+            answer.first_token_at = time.monotonic()
+        answer.unsent.append(TokenLogprob(token.id, token.logprob))
+        if token.id in self._end_ids:
+            self._finish(answer, FinishReason.STOP)
+            return
+        if token.id not in self._unshown:
+            self._send(answer, answer.text.push(token.id))
+        if answer.text.stopped:
+            self._finish(answer, FinishReason.STOP)
+        elif answer.generated >= answer.max_tokens:
+            self._finish(answer, FinishReason.LENGTH)
+
+    def _send(self, answer: Answer, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            tokens, answer.unsent = tuple(answer.unsent), []
+            delta = ThinkingDelta if piece.thinking else TextDelta
+            self._emit(delta(answer.sequence.request_id, piece.text, tokens))
+
+    def _finish(self, answer: Answer, reason: FinishReason) -> None:
+        if answer.text is not None:
+            self._send(answer, answer.text.finish())
+        if answer.unsent:
+            self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
+        self._release(answer)
+        self._emit(Finished(answer.sequence.request_id, reason, self._usage(answer), self._timings(answer)))
+
+    def _break(self, answer: Answer, error: Exception) -> None:
+        self._release(answer)
+        self._fail(answer.sequence.request_id, error)
+
+    def _release(self, answer: Answer) -> None:
+        if answer.steps is not None:
+            answer.steps.close()
+        self._runner.close(answer.sequence.request_id)
+        self._scheduler.remove(answer.sequence)
+        del self._answers[answer.sequence.request_id]
+
+    def _guard(self, answer: Answer) -> "_Guard":
+        return _Guard(answer, self._break)
+
+    def _usage(self, answer: Answer) -> Usage:
+        prompt = answer.prompt
+        return Usage(
+            prompt_tokens=0 if prompt is None else len(prompt.token_ids),
+            completion_tokens=answer.generated,
+            image_tokens=0 if prompt is None else len(prompt.slots),
+            context_length=self._session.info.context_length,
+        )
+
+    def _timings(self, answer: Answer) -> Timings:
+        first, now = answer.first_token_at, time.monotonic()
+        prompt_tokens = 0 if answer.prompt is None else len(answer.prompt.token_ids)
+        return Timings(
+            load_s=self._session.load_s,
+            ttft_s=first - answer.submitted_at if first else 0.0,
+            prompt_tps=_rate(prompt_tokens, first - answer.prefill_started_at) if first else 0.0,
+            generation_tps=_rate(answer.generated - 1, now - first) if first else 0.0,
+            peak_memory_bytes=mx.get_peak_memory(),
+        )
+
+
+class _Guard:
+    """Whatever goes wrong for one request ends that one only."""
+
+    def __init__(self, answer: Answer, on_error: Callable[[Answer, Exception], None]) -> None:
+        self._answer = answer
+        self._on_error = on_error
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._on_error(self._answer, error)
+        return True
+
+
+def _rate(tokens: int, seconds: float) -> float:
+    return tokens / seconds if tokens > 0 and seconds > 0 else 0.0
+
+
+def _unshown_ids(tokenizer: Any) -> frozenset[int]:
+    """Control tokens are never text; thinking markers are, until the text stream has read them."""
+    ids = set(tokenizer.all_special_ids)
+    if tokenizer.has_thinking:
+        ids -= set(tokenizer.think_start_tokens) | set(tokenizer.think_end_tokens)
+    return frozenset(ids)

@@ -1,0 +1,141 @@
+"""Requests other than answers, each a generator the loop advances between decoding steps.
+
+A job yields events and ends with its `Finished`; what it raises becomes `Failed`. Knows nothing of inboxes or sinks.
+"""
+
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+from engine.api.errors import HubError
+from engine.api.events import Finished, FinishReason, LocalModel, ModelInfo, Progress, Stage
+from engine.api.request import DescribeModel, ListModels, LoadModel, PullModel, RemoveModel, UnloadModel
+from engine.api.settings import EngineSettings
+from engine.device import Device
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+Job = Iterator[Progress | Finished | None]
+"""`None` means: nothing to say, ask again later."""
+
+
+class ModelSeat(Protocol):
+    """Where the one loaded model sits; the loop's."""
+
+    @property
+    def occupied_bytes(self) -> int: ...
+
+    def vacate(self) -> None: ...
+
+    def seat(self, session: "Session") -> None: ...
+
+
+def load(request_id: str, request: LoadModel, settings: EngineSettings, device: Device, seat: ModelSeat) -> Job:
+    """The model before stays until the new one is known to be whole and to fit; then it goes, and only then the new
+    one's weights are read."""
+    yield Progress(request_id, Stage.READING, 0, 0)
+    # Not at the top: these bring transformers and mlx-lm, seconds that a window must not wait for.
+    from engine.load.hub import resolve
+    from engine.session import open_checkpoint
+
+    try:
+        folder = resolve(request.source, settings)
+    except HubError:
+        if not request.download:
+            raise
+        folder = yield from download(request_id, request.source, request.revision, settings)
+    opening = open_checkpoint(request.source, folder, settings, device, reclaimable=seat.occupied_bytes)
+    seat.vacate()
+    for done, total in opening.materialise():
+        yield Progress(request_id, Stage.LOADING, done, total)
+    session = opening.session()
+    seat.seat(session)
+    yield Finished(request_id, FinishReason.DONE, model=session.info)
+
+
+def unload(request_id: str, request: UnloadModel, seat: ModelSeat) -> Job:
+    seat.vacate()
+    yield Finished(request_id, FinishReason.DONE)
+
+
+def pull(request_id: str, request: PullModel, settings: EngineSettings) -> Job:
+    path = yield from download(request_id, request.repo_id, request.revision, settings)
+    yield Finished(request_id, FinishReason.DONE, path=str(path))
+
+
+def list_models(request_id: str, request: ListModels, settings: EngineSettings) -> Job:
+    from engine.load.hub import local_models
+
+    models: tuple[LocalModel, ...] = local_models(settings)
+    yield Finished(request_id, FinishReason.DONE, models=models)
+
+
+def describe_model(request_id: str, request: DescribeModel, settings: EngineSettings) -> Job:
+    from engine.load.checkpoint import describe
+    from engine.load.hub import resolve
+
+    folder = resolve(request.source, settings)
+    info: ModelInfo = describe(request.source, folder)
+    yield Finished(request_id, FinishReason.DONE, model=info, path=str(folder))
+
+
+def remove_model(request_id: str, request: RemoveModel, settings: EngineSettings) -> Job:
+    from engine.load.hub import remove_model as remove
+
+    remove(request.repo_id, settings)
+    yield Finished(request_id, FinishReason.DONE)
+
+
+@dataclass(slots=True)
+class _Download:
+    """Shared with the worker thread: only these and the arguments cross."""
+
+    reports: SimpleQueue[tuple[int, int]] = field(default_factory=SimpleQueue)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    path: Path | None = None
+    error: Exception | None = None
+
+
+def download(
+    request_id: str, repo_id: str, revision: str | None, settings: EngineSettings
+) -> Generator[Progress | None, None, Path]:
+    """Runs on a thread of its own, since it waits for a network; yields its progress, returns the folder."""
+    shared = _Download()
+
+    def work() -> None:
+        from engine.load.hub import pull as fetch
+
+        try:
+            report = shared.reports.put
+            shared.path = fetch(
+                repo_id, revision, settings, lambda done, total: report((done, total)), shared.cancelled.is_set
+            )
+        except Exception as error:  # noqa: BLE001 - handed over, and raised again on the engine's thread
+            shared.error = error
+        shared.ended.set()
+
+    threading.Thread(target=work, name=f"download {repo_id}", daemon=True).start()
+    try:
+        while not shared.ended.is_set():
+            latest = _latest(shared.reports)
+            yield None if latest is None else Progress(request_id, Stage.DOWNLOADING, *latest, note=repo_id)
+    finally:
+        # Closed early is cancelled: the worker stops at its next chunk, what it has fetched stays for the next try.
+        shared.cancelled.set()
+    if shared.error is not None:
+        raise shared.error
+    return shared.path
+
+
+def _latest(reports: SimpleQueue[tuple[int, int]]) -> tuple[int, int] | None:
+    latest = None
+    while True:
+        try:
+            latest = reports.get_nowait()
+        except Empty:
+            return latest

@@ -1,0 +1,80 @@
+"""Writes a tiny random checkpoint: for the self-test, `fovea doctor` and the tests, where a real one is too heavy.
+
+It goes through the same loader as any other folder. Knows nothing of what the answer is worth: it is noise.
+"""
+
+import json
+from pathlib import Path
+
+SPECIALS = ("<|end|>", "<|user|>", "<|assistant|>", "<image>", "<fake_token_around_image>", "<global-img>")
+TEMPLATE = (
+    "{% for m in messages %}<|{{ 'assistant' if m.role == 'assistant' else 'user' }}|>"
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
+    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def write_tiny_llama(folder: Path, *, context_length: int = 512, seed: int = 0) -> Path:
+    """A two-layer Llama over bytes, float32, about 40,000 weights. Same seed, same weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab_size = _write_tokenizer(folder)
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": context_length,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+    }
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "generation_config.json", {"eos_token_id": 256})
+    _write_weights(folder, config, seed)
+    return folder
+
+
+def _write_weights(folder: Path, config: dict, seed: int) -> None:
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+    from mlx_lm.models.llama import Model, ModelArgs
+
+    model = Model(ModelArgs.from_dict(config))
+    key = mx.random.key(seed)
+    weights = {}
+    for name, value in sorted(tree_flatten(model.parameters())):
+        key, part = mx.random.split(key)
+        noise = mx.random.normal(value.shape, scale=0.25, key=part)
+        weights[name] = 1 + 0.1 * noise if "norm" in name else noise
+    mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
+
+
+def _write_tokenizer(folder: Path) -> int:
+    """One token a byte, then the special ones. Returns the size of the vocabulary."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIALS])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": SPECIALS[0],
+            "clean_up_tokenization_spaces": False,
+            "chat_template": TEMPLATE,
+        },
+    )
+    return tokenizer.get_vocab_size()
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

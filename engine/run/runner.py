@@ -1,0 +1,95 @@
+"""The only place where tensors of requests live: runs prompts and decodes tokens through the loaded model.
+
+Knows nothing of who runs next, of text, or of events.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from engine.api.events import Stage
+from engine.api.settings import CacheSettings
+from engine.models.base import VisionLanguageModel
+from engine.run.prompt import Prompt
+from engine.run.sampler import Draw, Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    id: int
+    logprob: float
+
+
+@dataclass(slots=True)
+class Slot:
+    """What one request holds on the device."""
+
+    cache: list[Any]
+    sampler: Sampler
+    adapter: str | None
+    launched: Draw | None = None
+    """The next token, under way but not yet read."""
+
+
+class Runner:
+    def __init__(self, model: VisionLanguageModel, settings: CacheSettings) -> None:
+        self._model = model
+        self._settings = settings
+        self._slots: dict[str, Slot] = {}
+
+    def open(self, request_id: str, prompt: Prompt, sampler: Sampler) -> None:
+        adapter = self._model.adapter_for(prompt.media)
+        self._slots[request_id] = Slot(self._model.make_cache(self._settings.max_kv_size), sampler, adapter)
+
+    def close(self, request_id: str) -> None:
+        self._slots.pop(request_id, None)
+
+    def prefill(self, request_id: str, prompt: Prompt) -> Iterator[tuple[Stage, int, int]]:
+        """Everything up to and including the launch of the first token. Yields after each piece of work."""
+        slot = self._slots[request_id]
+        features: list[mx.array] = []
+        for item in prompt.media:
+            features.append(self._model.encode(item))
+            mx.eval(features[-1])
+            yield Stage.LOOKING, len(features), len(prompt.media)
+        ids = mx.array(prompt.token_ids)[None]
+        embeddings = None
+        if features:
+            embeddings = self._model.embed(ids, mx.array(prompt.slots), mx.concatenate(features))
+        last = ids.shape[1] - 1
+        for start in range(0, last, self._settings.prefill_step_size):
+            stop = min(last, start + self._settings.prefill_step_size)
+            self._forward(slot, ids, embeddings, start, stop)
+            # Only the caches: the logits of these positions are never asked for, so they are never computed.
+            mx.eval([layer.state for layer in slot.cache])
+            yield Stage.PREFILL, stop, last + 1
+        mx.clear_cache()
+        slot.launched = slot.sampler.draw(self._forward(slot, ids, embeddings, last, last + 1)[:, -1])
+        mx.async_eval(_arrays(slot.launched))
+        yield Stage.PREFILL, last + 1, last + 1
+
+    def decode(self, request_ids: Sequence[str]) -> dict[str, Token]:
+        """One token each. The token after it is launched before this one is read, so the device never waits."""
+        ready = {name: self._slots[name].launched for name in request_ids}
+        for name, draw in ready.items():
+            slot = self._slots[name]
+            self._model.select_adapter(slot.adapter)
+            slot.launched = slot.sampler.draw(self._model(draw.token[None], slot.cache)[:, -1])
+            mx.async_eval(_arrays(slot.launched))
+        return {name: _read(draw) for name, draw in ready.items()}
+
+    def _forward(self, slot: Slot, ids: mx.array, embeddings: mx.array | None, start: int, stop: int) -> mx.array:
+        self._model.select_adapter(slot.adapter)
+        piece = None if embeddings is None else embeddings[:, start:stop]
+        return self._model(ids[:, start:stop], slot.cache, piece)
+
+
+def _arrays(draw: Draw) -> list[mx.array]:
+    return [draw.token] if draw.logprob is None else [draw.token, draw.logprob]
+
+
+def _read(draw: Draw) -> Token:
+    return Token(int(draw.token.item()), 0.0 if draw.logprob is None else float(np.asarray(draw.logprob)[0]))

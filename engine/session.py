@@ -1,0 +1,117 @@
+"""One loaded model with its tokenizer, processor and settings: what stays between requests.
+
+Owned by the engine's loop and used on its thread only. Knows nothing of who asks.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import mlx.core as mx
+
+from engine.api.errors import ContextError
+from engine.api.events import ModelInfo
+from engine.api.request import GenerateRequest
+from engine.api.settings import EngineSettings, SamplingSettings
+from engine.device import Device, free_memory
+from engine.load.checkpoint import Checkpoint, materialise, prepare
+from engine.load.memory import preflight
+from engine.run.prompt import Prompt, PromptBuilder
+from engine.run.sampler import Sampler
+from engine.run.template import ChatTemplate
+from engine.run.text import TextStream, ThinkingMarkers
+
+DEFAULTS = SamplingSettings(
+    temperature=0.0,
+    top_p=1.0,
+    top_k=0,
+    min_p=0.0,
+    repetition_penalty=1.0,
+    repetition_context_size=64,
+    no_repeat_ngram_size=0,
+)
+
+
+@dataclass(slots=True)
+class Session:
+    checkpoint: Checkpoint
+    builder: PromptBuilder
+    load_s: float = 0.0
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.checkpoint.info
+
+    def sampler(self, request: GenerateRequest, prompt: Prompt) -> Sampler:
+        settings = resolve(request.sampling, self.checkpoint.generation.sampling)
+        seed = settings.seed if settings.seed is not None else secrets.randbits(32)
+        return Sampler(settings, mx.array(prompt.token_ids), seed=seed, logprobs=request.logprobs)
+
+    def max_tokens(self, request: GenerateRequest, prompt_tokens: int) -> int:
+        """How many tokens the answer may have. Raises `ContextError` when the prompt leaves no room."""
+        context = self.info.context_length
+        wanted = request.max_tokens or self.checkpoint.generation.max_new_tokens
+        if not context:
+            return wanted or 2048
+        room = context - prompt_tokens
+        if room < 1:
+            raise ContextError(
+                f"The conversation has {prompt_tokens:,} tokens; {self.info.name} holds {context:,}.",
+                "Begin a new chat, shorten the text, or take some pictures out.",
+            )
+        return min(wanted or room, room)
+
+    def text_stream(self, request: GenerateRequest, prompt: Prompt) -> TextStream:
+        tokenizer = self.checkpoint.tokenizer
+        markers = None
+        if tokenizer.has_thinking:
+            is_open = prompt.text.rstrip().endswith(tokenizer.think_start)
+            markers = ThinkingMarkers(tokenizer.think_start, tokenizer.think_end, is_open)
+        return TextStream(tokenizer.detokenizer, request.stop, markers)
+
+
+def resolve(asked: SamplingSettings, model: SamplingSettings) -> SamplingSettings:
+    """What was asked for, else what the model's files say, else greedy."""
+    chosen = {}
+    for field in fields(SamplingSettings):
+        values = (getattr(source, field.name) for source in (asked, model, DEFAULTS))
+        chosen[field.name] = next((value for value in values if value is not None), None)
+    return SamplingSettings(**chosen)
+
+
+@dataclass(slots=True)
+class Opening:
+    """A model on its way in: checked and known to fit, but without memory of its own yet."""
+
+    checkpoint: Checkpoint
+    settings: EngineSettings
+    started_at: float
+
+    def materialise(self) -> Iterator[tuple[int, int]]:
+        """Read the weights; yields bytes done and in total."""
+        yield from materialise(self.checkpoint)
+
+    def session(self) -> Session:
+        checkpoint = self.checkpoint
+        processor = checkpoint.processor
+        marker = processor.marker if processor else None
+        template = ChatTemplate(checkpoint.tokenizer, checkpoint.family.chat_template, marker)
+        builder = PromptBuilder(checkpoint.tokenizer, processor, template, self.settings.media)
+        return Session(checkpoint, builder, time.monotonic() - self.started_at)
+
+
+def open_checkpoint(
+    source: str,
+    folder: Path,
+    settings: EngineSettings,
+    device: Device,
+    *,
+    reclaimable: int,
+) -> Opening:
+    """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded."""
+    started_at = time.monotonic()
+    checkpoint = prepare(source, folder, device)
+    preflight(checkpoint, free_memory(device) + reclaimable, settings)
+    return Opening(checkpoint, settings, started_at)
