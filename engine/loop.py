@@ -150,7 +150,7 @@ class EngineLoop:
         self._start_what_may_start()
         if self._exclusive is not None:
             name, job = self._exclusive
-            if self._advance(name, job):
+            if self._advance(name, job, with_status=True):
                 self._exclusive = None
         for name, job in list(self._side.items()):
             if self._advance(name, job):
@@ -184,7 +184,7 @@ class EngineLoop:
         else:
             self._exclusive = (name, jobs.unload(name, request, self))
 
-    def _advance(self, request_id: str, job: jobs.Job) -> bool:
+    def _advance(self, request_id: str, job: jobs.Job, *, with_status: bool = False) -> bool:
         """One piece of a job; whether that was its last."""
         try:
             event = next(job)
@@ -193,7 +193,7 @@ class EngineLoop:
             return True
         if event is None:
             return False
-        if isinstance(event, Finished) and event.model is not None:
+        if with_status and isinstance(event, Finished):
             self._outbox.emit(self._status(request_id))
         self._outbox.emit(event)
         return isinstance(event, Finished)

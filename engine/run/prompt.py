@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.api.errors import RequestError
-from engine.api.request import GenerateRequest, Image, MediaPart, Message, RenderedPrompt, Role, Text
+from engine.api.request import GenerateRequest, Image, MediaPart, Message, Part, RenderedPrompt, Role, Text
 from engine.api.settings import MediaLimits
 from engine.models.base import MediaProcessor, PreparedMedia
 from engine.models.media.picture import open_picture
@@ -88,13 +88,11 @@ class PromptBuilder:
         if not marker or not any(marker in message.text for message in messages):
             return "", "", messages
         stand_in = secrets.token_hex(16)
-        replaced = [
-            Message(
-                m.role, tuple(Text(p.text.replace(marker, stand_in)) if isinstance(p, Text) else p for p in m.parts)
-            )
-            for m in messages
-        ]
-        return marker, stand_in, replaced
+
+        def swap(part: Part) -> Part:
+            return Text(part.text.replace(marker, stand_in)) if isinstance(part, Text) else part
+
+        return marker, stand_in, [Message(m.role, tuple(map(swap, m.parts))) for m in messages]
 
     def _tokenise(
         self, text: str, media: tuple[PreparedMedia, ...], *, typed: str, stand_in: str, special: bool
