@@ -1,0 +1,48 @@
+"""What a checkpoint's files say about generating: when an answer ends, and how its tokens are drawn.
+
+Knows nothing of requests, which may ask for something else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.api.settings import SamplingSettings
+from engine.load.config import read_json, text_config
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDefaults:
+    eos_token_ids: frozenset[int]
+    """An answer ends at any of these."""
+    max_new_tokens: int | None = None
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+
+def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDefaults:
+    """From `generation_config.json`, else from the config. Raises `CheckpointError` when the file is torn."""
+    path = folder / "generation_config.json"
+    written = read_json(path) if path.is_file() else {}
+    sources = (written, config, text_config(config))
+    ids = next((found for source in sources if (found := _ids(source.get("eos_token_id")))), frozenset())
+    return GenerationDefaults(ids, written.get("max_new_tokens"), _sampling(written))
+
+
+def _ids(value: object) -> frozenset[int]:
+    if isinstance(value, int):
+        return frozenset((value,))
+    return frozenset(value) if isinstance(value, list) else frozenset()
+
+
+def _sampling(written: Mapping[str, Any]) -> SamplingSettings:
+    """Without `do_sample` the model wants its likeliest token, whatever temperature the file still carries."""
+    drawn = bool(written.get("do_sample"))
+    return SamplingSettings(
+        temperature=written.get("temperature", 1.0) if drawn else None,
+        top_p=written.get("top_p") if drawn else None,
+        top_k=written.get("top_k") if drawn else None,
+        min_p=written.get("min_p") if drawn else None,
+        repetition_penalty=written.get("repetition_penalty"),
+        no_repeat_ngram_size=written.get("no_repeat_ngram_size"),
+    )
