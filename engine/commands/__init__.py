@@ -1,0 +1,1 @@
+"""The commands of the command line: each turns its flags into requests and prints the events that come back."""

@@ -1,0 +1,90 @@
+"""The flags that commands share, spelled as users of mlx-vlm know them, and the parser that reads them.
+
+Knows nothing of what commands do.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from engine.api.errors import RequestError
+from engine.api.settings import SamplingSettings
+from engine.commands.numbers import FRACTION, NOT_NEGATIVE, POSITIVE, PROPORTION, at_least
+from engine.commands.refused import REFUSED
+
+STARTER = "starter"
+DEFAULT_MAX_TOKENS = 2048
+"""Against a model that never ends; what a context leaves can be hours."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `RequestError` where argparse would print and exit, so that `--json` gets its errors as JSON too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(_sentence(message), f"See `{self.prog} --help`.", code="usage")
+
+
+class _Refuse(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        raise RequestError(f"{option} {REFUSED[option]}.", f"See `{parser.prog} --help`.", code="unsupported_flag")
+
+
+def add_output_flags(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--verbose", action="store_true", help="say more on the error stream: statistics, the log")
+
+
+def add_model_flags(parser: Parser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default=STARTER, help="`starter`, a folder, or a Hub id (default: %(default)s)")
+    group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
+    group.add_argument("--offline", action="store_true", help="never download a model")
+    group.add_argument("--max-kv-size", type=at_least(1), metavar="N", help="tokens kept in a rotating KV cache")
+    group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")
+
+
+def add_answer_flags(parser: Parser) -> None:
+    group = parser.add_argument_group("answer")
+    group.add_argument("--system", help="what the model is told before the conversation")
+    group.add_argument("--image", action="extend", nargs="+", default=[], metavar="PICTURE", help="file or data: URI")
+    group.add_argument("--enable-thinking", action="store_true", help="let a model that can think do so first")
+    group.add_argument(
+        "--max-tokens", type=at_least(1), default=DEFAULT_MAX_TOKENS, metavar="N", help="default: %(default)s"
+    )
+    group.add_argument("--stop", action="extend", nargs="+", default=[], metavar="TEXT", help="end before this text")
+    group.add_argument("--temperature", type=NOT_NEGATIVE, metavar="T", help="0 is greedy")
+    group.add_argument("--top-p", type=PROPORTION, metavar="P", help="nucleus sampling")
+    group.add_argument("--top-k", type=at_least(0), metavar="K", help="0 is off")
+    group.add_argument("--min-p", type=FRACTION, metavar="P", help="drop tokens less likely than this fraction")
+    group.add_argument("--repetition-penalty", type=POSITIVE, metavar="R", help="above 1 discourages repeats")
+    group.add_argument("--repetition-context-size", type=at_least(0), metavar="N", help="tokens the penalty looks at")
+    group.add_argument("--seed", type=at_least(0), metavar="N", help="the same seed gives the same text")
+    # Always so here: control tokens are never part of the answer.
+    group.add_argument("--skip-special-tokens", action="store_true", help=argparse.SUPPRESS)
+    for flag in REFUSED:
+        group.add_argument(flag, action=_Refuse, nargs="*", help=argparse.SUPPRESS)
+
+
+def sampling_settings(arguments: argparse.Namespace) -> SamplingSettings:
+    """What is not given is left to the model's own generation settings."""
+    return SamplingSettings(
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        top_k=arguments.top_k,
+        min_p=arguments.min_p,
+        repetition_penalty=arguments.repetition_penalty,
+        repetition_context_size=arguments.repetition_context_size,
+        seed=arguments.seed,
+    )
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Known before parsing, because parsing itself may fail."""
+    return "--json" in words
+
+
+def _sentence(message: str) -> str:
+    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")

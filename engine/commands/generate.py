@@ -1,0 +1,125 @@
+"""`fovea generate`: one question, one answer.
+
+Knows nothing of how the answer comes about.
+"""
+
+import argparse
+from pathlib import Path
+
+from engine.api.errors import MediaError, RequestError
+from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta
+from engine.api.request import GenerateRequest, Image, Message, Role, Text
+from engine.client import EngineClient
+from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags, sampling_settings
+from engine.commands.context import Context
+from engine.commands.interrupt import INTERRUPTED, cancelled_by_interrupt
+from engine.commands.loading import engine_settings, load_model
+from engine.commands.shapes import answer_object, event_object
+from engine.commands.terminal import Terminal
+from engine.exchange import Exchange
+from engine.reply import Reply
+from engine.sizes import format_size
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("--prompt", nargs="+", metavar="TEXT", help="the question; `-` or nothing reads standard input")
+    parser.add_argument("--stream", action="store_true", help="with --json: one object a line as things happen")
+    add_output_flags(parser)
+    add_model_flags(parser)
+    add_answer_flags(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    # Before the engine starts: what is wrong with the question is told at once.
+    message = user_message(read_prompt(arguments.prompt, context.terminal), arguments.image)
+    request = generate_request((*system_messages(arguments), message), arguments)
+    with context.open_engine(engine_settings(context, arguments)) as engine:
+        if load_model(context, engine.client, arguments) is None:
+            return INTERRUPTED
+        reply = answer(engine.client, request, arguments, context.terminal)
+    return INTERRUPTED if reply.end.reason is FinishReason.CANCELLED else 0
+
+
+def generate_request(messages: tuple[Message, ...], arguments: argparse.Namespace) -> GenerateRequest:
+    return GenerateRequest(
+        messages,
+        max_tokens=arguments.max_tokens,
+        stop=tuple(arguments.stop),
+        sampling=sampling_settings(arguments),
+        logprobs=arguments.json,
+        template_options=(("enable_thinking", arguments.enable_thinking),),
+    )
+
+
+def system_messages(arguments: argparse.Namespace) -> tuple[Message, ...]:
+    return (Message(Role.SYSTEM, (Text(arguments.system),)),) if arguments.system else ()
+
+
+def user_message(prompt: str, pictures: list[str]) -> Message:
+    """Pictures first, as models are trained to see them. Raises `RequestError` when there is nothing to ask."""
+    if not prompt.strip() and not pictures:
+        raise RequestError("There is nothing to ask.", "Give --prompt a text, or pipe one in.")
+    text = (Text(prompt),) if prompt.strip() else ()
+    return Message(Role.USER, (*map(image_part, pictures), *text))
+
+
+def image_part(source: str) -> Image:
+    """Raises `MediaError` for what can be seen not to be a picture before any model is loaded."""
+    if source.startswith("data:"):
+        return Image(source, "data: URI")
+    if source.startswith(("http://", "https://")):
+        raise MediaError(f"{source} is on the web, and Fovea fetches no pictures.", "Download it, then give the file.")
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise MediaError(f"There is no file {source}.", "Check the spelling and the folder.")
+    if not path.is_file():
+        raise MediaError(f"{source} is not a file.", "Give the picture itself.")
+    return Image(path, path.name)
+
+
+def read_prompt(words: list[str] | None, terminal: Terminal) -> str:
+    if words and words != ["-"]:
+        return " ".join(words)
+    if words is None and terminal.is_typed:
+        return ""
+    return terminal.input.read()
+
+
+def answer(client: EngineClient, request: GenerateRequest, arguments: argparse.Namespace, terminal: Terminal) -> Reply:
+    """Ask, and print what comes in the form that was asked for. Raises the `EngineError` the request failed with."""
+    reply = Reply()
+    with Exchange(client, request) as exchange, cancelled_by_interrupt(exchange):
+        for event in exchange:
+            reply.add(event)
+            if isinstance(event, Failed):
+                raise event.to_error()
+            _print_event(event, arguments, terminal)
+    terminal.clear_progress()
+    if arguments.json:
+        terminal.write_json(answer_object(reply))
+    elif not reply.text.endswith("\n"):
+        terminal.write("\n")
+    if arguments.verbose:
+        terminal.remark(statistics(reply.end))
+    return reply
+
+
+def _print_event(event: Event, arguments: argparse.Namespace, terminal: Terminal) -> None:
+    if isinstance(event, Progress):
+        terminal.show_progress(event)
+    if not arguments.json:
+        if isinstance(event, TextDelta):
+            terminal.write(event.text)
+    elif arguments.stream and (shape := event_object(event)):
+        terminal.write_json(shape)
+
+
+def statistics(end: Finished) -> str:
+    usage, timings = end.usage, end.timings
+    pictures = f" ({usage.image_tokens} for pictures)" if usage.image_tokens else ""
+    return (
+        f"prompt {usage.prompt_tokens} tokens{pictures}, {timings.prompt_tps:.1f} tok/s; "
+        f"answer {usage.completion_tokens} tokens, {timings.generation_tps:.1f} tok/s; "
+        f"first token {timings.ttft_s:.2f} s; loading {timings.load_s:.1f} s; "
+        f"peak memory {format_size(timings.peak_memory_bytes)}"
+    )

@@ -1,0 +1,70 @@
+"""Getting the model ready before a command can ask it something.
+
+Knows nothing of what will be asked.
+"""
+
+import argparse
+from dataclasses import replace
+
+from engine.api.events import Failed, ModelInfo, Progress, Stage
+from engine.api.request import LoadModel
+from engine.api.settings import EngineSettings
+from engine.client import EngineClient
+from engine.commands.context import Context
+from engine.commands.interrupt import cancelled_by_interrupt
+from engine.commands.shapes import event_object
+from engine.commands.terminal import Terminal
+from engine.exchange import Exchange
+from engine.sizes import format_size
+
+
+def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSettings:
+    """The environment's settings, and what the flags say about caches."""
+    cache = context.settings.cache
+    if arguments.max_kv_size is not None:
+        cache = replace(cache, max_kv_size=arguments.max_kv_size)
+    if arguments.prefill_step_size is not None:
+        cache = replace(cache, prefill_step_size=arguments.prefill_step_size)
+    return replace(context.settings, cache=cache)
+
+
+def load_model(context: Context, client: EngineClient, arguments: argparse.Namespace) -> ModelInfo | None:
+    """Load what `--model` names, downloading it if need be. `None`: Ctrl-C came first.
+
+    Raises the `EngineError` the loading failed with.
+    """
+    offline = context.offline or arguments.offline
+    request = LoadModel(arguments.model, arguments.revision, download=not offline)
+    streams_json = arguments.json and arguments.stream
+    announcement = DownloadAnnouncement(context.terminal)
+    with Exchange(client, request) as exchange, cancelled_by_interrupt(exchange) as interruption:
+        for event in exchange:
+            if streams_json and isinstance(event, Progress):
+                context.terminal.write_json(event_object(event))
+            if isinstance(event, Progress):
+                announcement.add(event)
+                context.terminal.show_progress(event)
+            if isinstance(event, Failed):
+                raise event.to_error()
+        finished = exchange.finish()
+    context.terminal.clear_progress()
+    if interruption.happened:
+        return None
+    if arguments.verbose and finished.model.note:
+        context.terminal.remark(finished.model.note)
+    return finished.model
+
+
+class DownloadAnnouncement:
+    """Says once that something is being downloaded, and how big it is, also where nobody watches progress."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._made = False
+
+    def add(self, progress: Progress) -> None:
+        if progress.stage is not Stage.DOWNLOADING or self._made:
+            return
+        size = f" ({format_size(progress.total)})" if progress.total else ""
+        self._terminal.remark(f"{progress.note or 'The model'} is not on this machine yet: downloading{size}.")
+        self._made = True

@@ -1,0 +1,82 @@
+"""The JSON that `--json` prints: programs depend on these shapes.
+
+Knows nothing of when they are printed.
+"""
+
+from dataclasses import asdict
+
+from engine.api.errors import EngineError
+from engine.api.events import (
+    Accepted,
+    Event,
+    LocalModel,
+    ModelInfo,
+    Progress,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+from engine.reply import Reply
+
+_USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "image_tokens")
+
+
+def answer_object(reply: Reply) -> dict[str, object]:
+    """The one object of a finished answer. `thinking` and `tool_calls` are there only if the model wrote some."""
+    shape: dict[str, object] = {
+        "text": reply.text,
+        "token_ids": reply.token_ids,
+        "logprobs": reply.logprobs,
+        "finish_reason": reply.end.reason.value,
+        "usage": {name: getattr(reply.end.usage, name) for name in _USAGE},
+        "timings": asdict(reply.end.timings),
+    }
+    if reply.thinking:
+        shape["thinking"] = reply.thinking
+    if reply.tool_calls:
+        shape["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+    return shape
+
+
+def event_object(event: Event) -> dict[str, object] | None:
+    """One line of a stream; `None` for events that a program has no use for."""
+    match event:
+        case Accepted():
+            return {"event": "accepted", "request_id": event.request_id}
+        case Progress():
+            return {
+                "event": "progress",
+                "stage": event.stage.name.lower(),
+                "done": event.done,
+                "total": event.total,
+                "note": event.note,
+            }
+        case TextDelta() | ThinkingDelta():
+            return {
+                "event": "text" if isinstance(event, TextDelta) else "thinking",
+                "text": event.text,
+                "token_ids": [token.token_id for token in event.tokens],
+                "logprobs": [token.logprob for token in event.tokens],
+            }
+        case ToolCallDelta():
+            return {"event": "tool_call", "index": event.index, "name": event.name, "arguments": event.arguments}
+    return None
+
+
+def error_object(error: EngineError) -> dict[str, object]:
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "fault": error.fault.name.lower(),
+        }
+    }
+
+
+def info_object(info: ModelInfo) -> dict[str, object]:
+    return asdict(info) | {"modalities": sorted(modality.value for modality in info.modalities)}
+
+
+def local_model_object(model: LocalModel) -> dict[str, object]:
+    return asdict(model)

@@ -1,0 +1,55 @@
+"""The engine's settings as the environment's variables give them.
+
+The only reader of the environment, called once by each front's composition root. Knows nothing of what the settings do.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.api.errors import RequestError
+from engine.api.settings import EngineSettings
+from engine.sizes import parse_size
+
+
+def settings_from_environment(environ: Mapping[str, str]) -> EngineSettings:
+    """From `HF_HUB_CACHE` or `HF_HOME`, `HF_TOKEN`, `FOVEA_RESOURCES`, `FOVEA_MEMORY_LIMIT`; empty is unset."""
+    return EngineSettings(
+        hub_cache=_hub_cache(environ),
+        hub_token=environ.get("HF_TOKEN") or None,
+        resources=_resources(environ),
+        memory_limit=_memory_limit(environ),
+    )
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Whether `HF_HUB_OFFLINE` forbids downloads, with the spellings the Hub's own library takes for yes."""
+    return environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _hub_cache(environ: Mapping[str, str]) -> Path | None:
+    if cache := environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    if home := environ.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    return None
+
+
+def _resources(environ: Mapping[str, str]) -> Path:
+    if chosen := environ.get("FOVEA_RESOURCES"):
+        return Path(chosen).expanduser()
+    # A packaged app's launcher says where its own Resources folder is.
+    if bundle := environ.get("RESOURCEPATH"):
+        return Path(bundle) / "resources"
+    return Path(__file__).resolve().parent.parent / "resources"
+
+
+def _memory_limit(environ: Mapping[str, str]) -> int | None:
+    written = environ.get("FOVEA_MEMORY_LIMIT")
+    if not written:
+        return None
+    try:
+        return parse_size(written)
+    except ValueError as error:
+        raise RequestError(
+            f"FOVEA_MEMORY_LIMIT is {written!r}, which is not a size.", 'Write it like "8GB", or unset it.'
+        ) from error
