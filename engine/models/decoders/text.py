@@ -1,0 +1,68 @@
+"""Text decoders: mlx-lm's own models, built from a text config and given a checkpoint's weights.
+
+Knows nothing of pictures; hands in `input_embeddings`, and leaves the rest to mlx-lm.
+"""
+
+import re
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.utils import _get_classes
+
+from engine.api.errors import CheckpointError
+from engine.models.base import Config
+from engine.models.decoders.mistral import window_every_layer
+
+PREFIX = "language_model."
+"""Where a decoder stands in a model, hence how its weights' names begin."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def decoder_classes(config: Config) -> tuple[type[nn.Module], type] | None:
+    """mlx-lm's model and its arguments for this config's `model_type`, or `None` if it has none."""
+    if not _IDENTIFIER.fullmatch(str(config.get("model_type", ""))):
+        return None
+    try:
+        return _get_classes(dict(config))
+    except (ValueError, AttributeError):
+        return None
+
+
+def build_decoder(config: Config) -> nn.Module:
+    """The decoder of a normalised text config. Raises `CheckpointError` for one that mlx-lm lacks or cannot read."""
+    classes = decoder_classes(config)
+    if classes is None:
+        raise CheckpointError(f"No text decoder of the type {config.get('model_type')!r} is known.")
+    model_class, args_class = classes
+    try:
+        decoder = model_class(args_class.from_dict(dict(config)))
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"The config of this {config['model_type']} decoder cannot be used: {error}") from error
+    if config["model_type"] == "mistral" and config.get("sliding_window"):
+        window_every_layer(decoder, config["sliding_window"])
+    return decoder
+
+
+def sanitize_decoder(decoder: nn.Module, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+    """`weights` with those under `PREFIX` passed through mlx-lm's own sanitize, and the others as they are."""
+    own = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items() if name.startswith(PREFIX)}
+    others = {name: tensor for name, tensor in weights.items() if not name.startswith(PREFIX)}
+    _keep_separate_head(decoder, own)
+    if hasattr(decoder, "sanitize"):
+        own = decoder.sanitize(own)
+    return others | {PREFIX + name: tensor for name, tensor in own.items()}
+
+
+def _keep_separate_head(decoder: nn.Module, weights: dict[str, mx.array]) -> None:
+    """A head that differs from the embeddings is used, though the config calls them tied: as transformers does, and as
+    a conversion that quantises the two differently needs it."""
+    args = getattr(decoder, "args", None)
+    if not getattr(args, "tie_word_embeddings", False) or "lm_head.weight" not in weights:
+        return
+    head, embedding = weights["lm_head.weight"], weights.get("model.embed_tokens.weight")
+    if embedding is None or head is embedding or (head.shape == embedding.shape and mx.array_equal(head, embedding)):
+        return
+    rows, width = decoder.model.embed_tokens.weight.shape
+    args.tie_word_embeddings = False
+    decoder.lm_head = nn.Linear(width, rows, bias=False)
