@@ -112,6 +112,6 @@ def open_checkpoint(
 ) -> Opening:
     """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded."""
     started_at = time.monotonic()
-    checkpoint = prepare(source, folder, device)
+    checkpoint = prepare(source, folder, device, reclaimable=reclaimable)
     preflight(checkpoint, free_memory(device) + reclaimable, settings)
     return Opening(checkpoint, settings, started_at)

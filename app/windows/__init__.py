@@ -1,0 +1,1 @@
+"""What a person sees, put together from the widgets."""
