@@ -1,0 +1,39 @@
+"""`fovea-app`: opens the window, or checks the installation.
+
+Knows nothing of either; imports Qt only once it is clear that there is somewhere to draw.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from app.options import parse_options
+
+INVISIBLE = ("offscreen", "minimal", "vnc")
+"""Qt platforms that need no display."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    if options.selftest:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        from app.selftest import run_selftest
+
+        return run_selftest(options.selftest_model)
+    if not has_display(os.environ, sys.platform):
+        # Qt would abort the process.
+        print("There is no display to open a window on. Use `fovea chat` in this terminal instead.", file=sys.stderr)
+        return 2
+    from app.application import run
+
+    return run(options)
+
+
+def has_display(environ: Mapping[str, str], platform: str) -> bool:
+    if platform != "linux" or environ.get("QT_QPA_PLATFORM", "").partition(":")[0] in INVISIBLE:
+        return True
+    return bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

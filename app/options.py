@@ -1,0 +1,36 @@
+"""What can be said on the command line of `fovea-app`.
+
+Knows nothing of Qt, so that `--help` answers at once.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    pictures: tuple[Path, ...] = ()
+    model: str | None = None
+    """Load this one instead of the one used last."""
+    selftest: bool = False
+    selftest_model: str = "starter"
+    report_start: bool = False
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="fovea-app", description="Drop a picture on the window, ask, and watch the answer stream in."
+    )
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", type=Path, help="attach this picture")
+    parser.add_argument("--model", help="a folder, a Hub repository on this machine, or 'starter'")
+    parser.add_argument("--selftest", action="store_true", help="check this installation, print a JSON report, exit")
+    parser.add_argument(
+        "--selftest-model", metavar="MODEL", default="starter", help="the model --selftest asks (default: starter)"
+    )
+    parser.add_argument(
+        "--report-start", action="store_true", help="print how long the window took to appear, as JSON, and exit"
+    )
+    found = parser.parse_args(arguments)
+    return Options(tuple(found.pictures), found.model, found.selftest, found.selftest_model, found.report_start)

@@ -1,0 +1,185 @@
+"""The page with the conversation: joins the chat's state to the transcript, the composer and what surrounds them.
+
+Knows nothing of the engine; what a person does here goes to the state, and the state's changes are shown here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+
+from app.state.attachments import PICTURE_SUFFIXES, Attachment
+from app.state.chat import (
+    AnswerBegan,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerGrew,
+    AnswerProgressed,
+    Asked,
+    ChatChange,
+    ChatState,
+    Cleared,
+    ThinkingGrew,
+)
+from app.state.models import ModelsState
+from app.state.wording import answer_footer, context_text, progress_text
+from app.thumbnails import read_thumbnail
+from app.widgets.composer import Composer
+from app.widgets.drop_area import DropArea
+from app.widgets.error_banner import ErrorBanner
+from app.widgets.picture_offer import encode_png
+from app.widgets.status_line import StatusLine
+from app.widgets.transcript import TranscriptView
+from app.widgets.welcome import Welcome
+from engine.api.events import Failed
+
+TRANSCRIPT_PICTURE = 480
+SAMPLE_QUESTION = "What is this?"
+
+
+class ChatPage(DropArea):
+    def __init__(
+        self, chat: ChatState, models: ModelsState, sample: Path | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._chat = chat
+        self._sample = sample
+        self._pasted = 0
+        self.banner = ErrorBanner()
+        self.welcome = Welcome(models, has_sample=sample is not None)
+        self.transcript = TranscriptView()
+        self.composer = Composer()
+        self.status = StatusLine()
+        self._middle = QStackedWidget()
+        self._middle.addWidget(self.welcome)
+        self._middle.addWidget(self.transcript)
+        self._lay_out()
+        self._connect(models)
+
+    @property
+    def shows_welcome(self) -> bool:
+        return self._middle.currentWidget() is self.welcome
+
+    def attach_files(self, paths: Sequence[Path]) -> None:
+        self._show_refusals(self._chat.tray.add_files(paths))
+        self.composer.setFocus()
+
+    def attach_image(self, image: QImage) -> None:
+        """Pixels without a file, such as a screenshot from the clipboard."""
+        if image.isNull():
+            self._show_refusals(["The clipboard’s picture cannot be read."])
+            return
+        self._pasted += 1
+        self._show_refusals(self._chat.tray.add_picture(encode_png(image), f"Pasted picture {self._pasted}.png"))
+        self.composer.setFocus()
+
+    def choose_files(self) -> None:
+        patterns = " ".join(f"*{suffix}" for suffix in PICTURE_SUFFIXES)
+        names, _ = QFileDialog.getOpenFileNames(self, "Attach pictures", "", f"Pictures ({patterns});;All files (*)")
+        self.attach_files([Path(name) for name in names])
+
+    def paste(self) -> None:
+        """Whatever the clipboard holds, wherever the keyboard's focus is."""
+        mime: QMimeData = QGuiApplication.clipboard().mimeData()
+        self.composer.edit.insertFromMimeData(mime)
+        self.composer.setFocus()
+
+    def try_sample(self) -> None:
+        if self._sample is not None:
+            self.attach_files([self._sample])
+            self.composer.set_text(SAMPLE_QUESTION)
+
+    def show_failure(self, failed: Failed) -> None:
+        self.banner.show_error(failed.message, failed.hint)
+
+    def close_loaders(self) -> None:
+        self.composer.chips.close_loader()
+
+    def _lay_out(self) -> None:
+        foot = QVBoxLayout()
+        foot.setContentsMargins(16, 4, 16, 8)
+        foot.setSpacing(6)
+        foot.addWidget(self.composer)
+        foot.addWidget(self.status)
+        head = QVBoxLayout()
+        head.setContentsMargins(16, 8, 16, 0)
+        head.addWidget(self.banner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(head)
+        layout.addWidget(self._middle, 1)
+        layout.addLayout(foot)
+
+    def _connect(self, models: ModelsState) -> None:
+        self._chat.changed.connect(self._on_chat_changed)
+        self._chat.tray.changed.connect(self.composer.show_attachments)
+        models.failed.connect(self.show_failure)
+        self.files_dropped.connect(self.attach_files)
+        self.image_dropped.connect(self.attach_image)
+        self.composer.files_pasted.connect(self.attach_files)
+        self.composer.image_pasted.connect(self.attach_image)
+        self.composer.attach_requested.connect(self.choose_files)
+        self.composer.removed.connect(self._chat.tray.remove)
+        self.composer.send_requested.connect(self._on_send)
+        self.composer.stop_requested.connect(self._chat.stop)
+        self.welcome.attach_requested.connect(self.choose_files)
+        self.welcome.sample_requested.connect(self.try_sample)
+        self.transcript.copy_requested.connect(lambda text: QGuiApplication.clipboard().setText(text))
+        self.transcript.regenerate_requested.connect(self._chat.regenerate)
+
+    def _on_send(self, text: str) -> None:
+        if self._chat.send(text):
+            self.composer.clear_text()
+
+    def _on_chat_changed(self, change: ChatChange) -> None:
+        match change:
+            case Asked():
+                self.banner.hide()
+                self._middle.setCurrentWidget(self.transcript)
+                self.transcript.add_user_turn(change.question, [_picture(item) for item in change.attachments])
+            case AnswerBegan():
+                self.banner.hide()
+                self.transcript.begin_answer()
+                self.composer.set_running(True)
+                self.status.show_activity("Waiting for the model…")
+            case AnswerProgressed():
+                self.status.show_activity(progress_text(change.progress))
+            case AnswerGrew():
+                self.status.show_activity("Answering…")
+                self.transcript.append_answer(change.text)
+            case ThinkingGrew():
+                self.status.show_activity("Thinking…")
+                self.transcript.append_thinking(change.text)
+            case AnswerEnded():
+                self.transcript.finish_answer(answer_footer(change.finished))
+                self._end_answer(answer_footer(change.finished))
+                self.status.show_context(context_text(change.finished))
+            case AnswerFailed():
+                self.transcript.fail_answer(change.failed.message)
+                self.show_failure(change.failed)
+                self._end_answer("")
+            case Cleared():
+                self.transcript.clear()
+                self._middle.setCurrentWidget(self.welcome)
+                self.banner.hide()
+                self.composer.clear_text()
+                self._end_answer("")
+                self.status.show_context("")
+
+    def _end_answer(self, summary: str) -> None:
+        self.composer.set_running(False)
+        self.status.show_activity(summary)
+        self.composer.setFocus()
+
+    def _show_refusals(self, refusals: list[str]) -> None:
+        if refusals:
+            self.banner.show_error(refusals[0], " ".join(refusals[1:]))
+
+
+def _picture(attachment: Attachment) -> QImage | Path:
+    if isinstance(attachment.source, Path):
+        return attachment.source
+    return read_thumbnail(attachment.source, TRANSCRIPT_PICTURE)
