@@ -13,3 +13,11 @@ def tiny_llama(tmp_path_factory):
     from engine.load.tiny import write_tiny_llama
 
     return write_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def tiny_smolvlm(tmp_path_factory):
+    """A folder with a tiny random model that takes pictures."""
+    from engine.load.tiny import write_tiny_smolvlm
+
+    return write_tiny_smolvlm(tmp_path_factory.mktemp("tiny-smolvlm"))

@@ -39,6 +39,10 @@ class Recorder:
     def token_ids(self):
         return [token.token_id for event in self.events if isinstance(event, TextDelta) for token in event.tokens]
 
+    @property
+    def logprobs(self):
+        return [token.logprob for event in self.events if isinstance(event, TextDelta) for token in event.tokens]
+
     def began(self):
         """When the first piece of the answer has come."""
         self.wait_for(lambda events: any(isinstance(event, TextDelta) for event in events))

@@ -1,12 +1,14 @@
 """The engine from the outside: whatever is asked, in whatever order, ends in exactly one terminal event."""
 
+import io
 import random
 
 import pytest
+from PIL import Image as PILImage
 
 from engine.api.errors import Fault
-from engine.api.events import Accepted, Failed, Finished, FinishReason, Progress, Stage, Status, TextDelta
-from engine.api.request import GenerateRequest, LoadModel, Message, Role, Text, TrainRequest, UnloadModel
+from engine.api.events import Accepted, Failed, Finished, FinishReason, Progress, Stage, Status
+from engine.api.request import GenerateRequest, Image, LoadModel, Message, Role, Text, TrainRequest, UnloadModel
 from engine.api.settings import CacheSettings, EngineSettings, SamplingSettings
 from engine.host import EngineHost
 from engine.loop import EngineLoop
@@ -257,5 +259,56 @@ def test_requests_arriving_cancelled_and_failing_at_random_all_end_once(client):
 def test_text_deltas_carry_logprobs_when_asked(client):
     answer = ask(client, question(logprobs=True))
     answer.end()
-    tokens = [token for event in answer.events if isinstance(event, TextDelta) for token in event.tokens]
-    assert all(token.logprob < 0 for token in tokens)
+    assert len(answer.logprobs) == answer.end().usage.completion_tokens
+    assert all(logprob < 0 for logprob in answer.logprobs)
+
+
+def picture(width=40, height=30):
+    data = io.BytesIO()
+    PILImage.new("RGB", (width, height), (200, 30, 30)).save(data, "PNG")
+    return Image(data.getvalue())
+
+
+def about(*parts, **options):
+    return GenerateRequest((Message(Role.USER, (*parts, Text("What is this?"))),), **{"max_tokens": 8, **options})
+
+
+@pytest.fixture
+def seeing(host, tiny_smolvlm):
+    assert isinstance(ask(host.client, LoadModel(str(tiny_smolvlm))).end(), Finished)
+    return host.client
+
+
+def test_pictures_go_in_and_are_counted(seeing):
+    one, two = ask(seeing, about(picture())), ask(seeing, about(picture(), picture(16, 16)))
+    assert (one.end().usage.image_tokens, two.end().usage.image_tokens) == (20, 40)
+
+
+def test_a_border_between_chunks_inside_a_picture_changes_nothing(seeing, tiny_smolvlm):
+    request = about(picture(), max_tokens=16)
+    chunked = ask(seeing, request)
+    chunked.end()
+    with EngineHost(EngineSettings()) as whole_host:
+        ask(whole_host.client, LoadModel(str(tiny_smolvlm))).end()
+        whole = ask(whole_host.client, request)
+        whole.end()
+    assert chunked.token_ids == whole.token_ids
+
+
+def test_what_a_picture_shows_changes_the_answer(seeing):
+    red = ask(seeing, about(picture(), logprobs=True))
+    data = io.BytesIO()
+    PILImage.effect_noise((40, 30), 80).save(data, "PNG")
+    noise = ask(seeing, about(Image(data.getvalue()), logprobs=True))
+    red.end()
+    noise.end()
+    assert red.logprobs != noise.logprobs
+
+
+def test_a_broken_picture_fails_its_own_request_only(seeing):
+    good = ask(seeing, about(picture(), max_tokens=60))
+    broken = ask(seeing, about(Image(b"not a picture", name="holiday.png")))
+    failed = broken.end()
+    assert (failed.code, failed.fault) == ("bad_media", Fault.USER)
+    assert "holiday.png" in failed.message
+    assert isinstance(good.end(), Finished)
