@@ -76,11 +76,11 @@ def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) 
     can be widened.
     """
     plan = _plan(folder)
+    model = plan.build()
+    parameters, widened = _fill(model, plan, folder, device, reclaimable)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     processor = plan.family.processor and plan.family.processor(folder, plan.config, tokenizer)
-    model = plan.build()
-    parameters, widened = _fill(model, plan, folder, device, reclaimable)
     weight_bytes = _bytes(model)
     info = _info(source, folder, plan, parameters, weight_bytes)
     note = " ".join(filter(None, (plan.note, widened.note)))
