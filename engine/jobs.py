@@ -3,6 +3,7 @@
 A job yields events and ends with its `Finished`; what it raises becomes `Failed`. Knows nothing of inboxes or sinks.
 """
 
+import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from engine.device import Device
 
 if TYPE_CHECKING:
     from engine.session import Session
+
+TINY = "tiny"
+"""The source of the self-test's random model, which is written when it is asked for."""
 
 Job = Iterator[Progress | Finished | None]
 """`None` means: nothing to say, ask again later."""
@@ -38,23 +42,36 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
     """The model before stays until the new one is known to be whole and to fit; then it goes, and only then the new
     one's weights are read."""
     yield Progress(request_id, Stage.READING, 0, 0)
-    # Not at the top: these bring transformers and mlx-lm, seconds that a window must not wait for.
-    from engine.load.hub import resolve
+    # Not at the top: this brings transformers and mlx-lm, seconds that a window must not wait for.
     from engine.session import open_checkpoint
 
-    try:
-        folder = resolve(request.source, settings)
-    except HubError:
-        if not request.download:
-            raise
-        folder = yield from download(request_id, request.source, request.revision, settings)
-    opening = open_checkpoint(request.source, folder, settings, device, reclaimable=seat.occupied_bytes)
-    seat.vacate()
-    for done, total in opening.materialise():
-        yield Progress(request_id, Stage.LOADING, done, total)
+    with tempfile.TemporaryDirectory(prefix="fovea-") as scratch:
+        folder = yield from _folder(request_id, request, settings, Path(scratch))
+        opening = open_checkpoint(request.source, folder, settings, device, reclaimable=seat.occupied_bytes)
+        seat.vacate()
+        for done, total in opening.materialise():
+            yield Progress(request_id, Stage.LOADING, done, total)
     session = opening.session()
     seat.seat(session)
     yield Finished(request_id, FinishReason.DONE, model=session.info)
+
+
+def _folder(
+    request_id: str, request: LoadModel, settings: EngineSettings, scratch: Path
+) -> Generator[Progress | None, None, Path]:
+    """Where the model lies; fetched first if that was asked for."""
+    from engine.load.hub import resolve
+
+    if request.source == TINY:
+        from engine.load.tiny import write_tiny_smolvlm
+
+        return write_tiny_smolvlm(scratch)
+    try:
+        return resolve(request.source, settings)
+    except HubError:
+        if not request.download:
+            raise
+    return (yield from download(request_id, request.source, request.revision, settings))
 
 
 def unload(request_id: str, request: UnloadModel, seat: ModelSeat) -> Job:

@@ -88,7 +88,8 @@ class LoadModel:
     """Make this the loaded model. The one before it goes first, once the new one is known to fit."""
 
     source: str
-    """`starter`, a folder, or a Hub repository id already on this machine (see `PullModel`)."""
+    """`starter`, a folder, or a Hub repository id already on this machine (see `PullModel`); `tiny` is a random model
+    that answers noise, for self-tests."""
     revision: str | None = None
     download: bool = False
     """Whether a repository that is not on this machine yet may be downloaded."""

@@ -312,3 +312,10 @@ def test_a_broken_picture_fails_its_own_request_only(seeing):
     assert (failed.code, failed.fault) == ("bad_media", Fault.USER)
     assert "holiday.png" in failed.message
     assert isinstance(good.end(), Finished)
+
+
+def test_the_random_model_for_self_tests_is_written_when_asked_for_and_leaves_nothing(host, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert isinstance(ask(host.client, LoadModel("tiny")).end(), Finished)
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(ask(host.client, about(picture())).end(), Finished)
