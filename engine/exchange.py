@@ -51,7 +51,10 @@ class Exchange(Iterator[Event]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._end is None:
-            self.cancel()
+        if self._end is not None:
+            return
+        self.cancel()
+        # Ctrl-C ends the program: it may have struck between two lines here, and waits for nothing.
+        if kind is None or issubclass(kind, Exception):
             for _ in self:
                 pass
