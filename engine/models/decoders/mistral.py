@@ -5,10 +5,14 @@ Knows nothing of how the decoder is built.
 
 import mlx.nn as nn
 
+from engine.models.base import Config
 
-def window_every_layer(decoder: nn.Module, window: int) -> None:
-    """Let each layer of a Llama `decoder` look back at `window` tokens, itself included (arXiv 2310.06825)."""
-    decoder.model.sliding_window = window
+
+def slide_every_layer(decoder: nn.Module, config: Config) -> None:
+    """Let each layer look back at `sliding_window` tokens, itself included (arXiv 2310.06825), if there is one."""
+    if not config.get("sliding_window"):
+        return
+    decoder.model.sliding_window = config["sliding_window"]
     decoder.model.swa_idx = 0
     for layer in decoder.layers:
         layer.use_sliding = True

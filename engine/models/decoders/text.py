@@ -4,6 +4,7 @@ Knows nothing of pictures; hands in `input_embeddings`, and leaves the rest to m
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -11,10 +12,17 @@ from mlx_lm.utils import _get_classes
 
 from engine.api.errors import CheckpointError
 from engine.models.base import Config
-from engine.models.decoders.mistral import window_every_layer
+from engine.models.decoders.gemma3 import scale_exactly
+from engine.models.decoders.mistral import slide_every_layer
 
 PREFIX = "language_model."
 """Where a decoder stands in a model, hence how its weights' names begin."""
+
+AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
+    "gemma3_text": scale_exactly,
+    "mistral": slide_every_layer,
+}
+"""Where mlx-lm's module is not the reference's."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -39,8 +47,8 @@ def build_decoder(config: Config) -> nn.Module:
         decoder = model_class(args_class.from_dict(dict(config)))
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"The config of this {config['model_type']} decoder cannot be used: {error}") from error
-    if config["model_type"] == "mistral" and config.get("sliding_window"):
-        window_every_layer(decoder, config["sliding_window"])
+    if (amend := AMENDMENTS.get(config["model_type"])) is not None:
+        amend(decoder, config)
     return decoder
 
 

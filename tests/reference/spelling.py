@@ -1,0 +1,58 @@
+"""One checkpoint in the spellings that are found: of transformers 5 and 4, and of mlx-community.
+
+A case names the beginnings of tensors; what every case has in common is done here.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from engine.models.names import Prefixes
+
+
+@dataclass(frozen=True)
+class Spelling:
+    name: str
+    prefixes: Prefixes
+    """From the names in the reference's own module."""
+    old_config: bool = False
+    """`rope_theta` and `rope_scaling` instead of `rope_parameters`."""
+    mlx_layout: bool = False
+    """Convolutions as (out, height, width, in)."""
+
+
+def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling, target: Path) -> Path:
+    """Write the checkpoint of `folder`, whose module holds `state`, to `target` in another spelling."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((folder / "config.json").read_text())
+    if config.get("tie_word_embeddings"):
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("lm_head.")}
+    tensors = {}
+    for name, tensor in state.items():
+        old, new = next(((old, new) for old, new in spelling.prefixes if name.startswith(old)), ("", ""))
+        if spelling.mlx_layout and name.endswith("patch_embedding.weight"):
+            tensor = tensor.permute(0, 2, 3, 1)
+        tensors[new + name.removeprefix(old)] = tensor.contiguous()
+    save_file(tensors, target / "model.safetensors", metadata={"format": "mlx" if spelling.mlx_layout else "pt"})
+    if spelling.old_config:
+        for part in (config, config.get("text_config", {})):
+            _spell_rope_as_before(part)
+        (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+def _spell_rope_as_before(config: dict) -> None:
+    parameters = config.pop("rope_parameters", None)
+    if parameters is None:
+        return
+    if parameters.keys() >= {"full_attention", "sliding_attention"}:
+        config["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
+        parameters = dict(parameters["full_attention"])
+    config["rope_theta"] = parameters.pop("rope_theta")
+    if parameters.get("rope_type", "default") != "default":
+        config["rope_scaling"] = parameters

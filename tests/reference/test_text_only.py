@@ -1,0 +1,76 @@
+"""Text models of mlx-lm against transformers."""
+
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from tests.reference import tiny
+from tests.reference.parity import Case, TextParity
+from tests.reference.spelling import Spelling
+
+SPELLINGS = (Spelling("transformers-4", (), old_config=True),)
+TEXT = "A text that is longer than the window of any of these models, so that it has to slide."
+
+
+def model(config_class, model_class, **changes):
+    def build(tokenizer):
+        settings = {key: value for key, value in tiny.TEXT.items() if key != "model_type"}
+        return model_class(config_class(**settings | {"vocab_size": len(tokenizer)} | changes))
+
+    return build
+
+
+class TestLlama(TextParity):
+    case = Case(
+        "llama",
+        model(
+            LlamaConfig,
+            LlamaForCausalLM,
+            attention_bias=True,
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 500.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            },
+        ),
+        spellings=SPELLINGS,
+        text=TEXT,
+    )
+
+
+class TestQwen3(TextParity):
+    case = Case("qwen3", model(Qwen3Config, Qwen3ForCausalLM), spellings=SPELLINGS, text=TEXT)
+
+
+class TestGemma3(TextParity):
+    case = Case(
+        "gemma3_text",
+        model(
+            Gemma3TextConfig,
+            Gemma3ForCausalLM,
+            num_hidden_layers=3,
+            sliding_window=8,
+            layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+            query_pre_attn_scalar=12,
+            rope_parameters={
+                "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+            },
+        ),
+        spellings=SPELLINGS,
+        text=TEXT,
+    )
+
+
+class TestMistral(TextParity):
+    case = Case("mistral", model(MistralConfig, MistralForCausalLM, sliding_window=8), spellings=SPELLINGS, text=TEXT)
