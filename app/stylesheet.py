@@ -2,8 +2,8 @@
 
 Knows no colour of its own; widgets choose their look by class, or by the dynamic property `role`:
 
-    QPushButton      role = primary | quiet
-    QToolButton      always quiet; role = round (send, stop)
+    QPushButton      role = primary | quiet | float
+    QToolButton      always quiet; role = round (send, stop) | fold
     QLabel           role = title | heading | muted | caption | error
     QFrame, QWidget  role = card | composer | chip | banner (tone = error | info) | drop (lit = true | false) | bubble
 """
@@ -114,6 +114,10 @@ QFrame[role="drop"] { background: $background; border: 2px dashed $border; borde
 QFrame[role="drop"][lit="true"] { background: $accent_surface; border-color: $accent; }
 QFrame[role="drop"][lit="false"] { background: $error_surface; border-color: $error; }
 QFrame[role="bubble"] { background: $bubble; border: none; border-radius: ${large}px; }
+QPushButton[role="float"] { border-radius: 15px; padding: 4px 16px; }
+QPushButton[role="float"]:focus { padding: 3px 15px; }
+QToolButton[role="fold"] { color: $muted; padding: 2px 8px 2px 2px; }
+QTextBrowser[role="text"][tone="muted"] { color: $muted; }
 QTextBrowser[role="text"] { background: transparent; border: none; padding: 0; }
 QTextBrowser[role="text"]:focus { border: none; padding: 0; }
 """)

@@ -1,0 +1,107 @@
+"""One answer: thinking, text, what went wrong, and the row beneath with copy, try again and the statistics.
+
+Knows nothing of the engine or of the clipboard.
+"""
+
+from PySide6.QtCore import QEvent, QUrl, Signal
+from PySide6.QtGui import QEnterEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from app.theme import Spacing
+from app.widgets.answer_text import AnswerText
+from app.widgets.copy_button import CopyButton
+from app.widgets.pulse import Pulse
+from app.widgets.quiet_button import QuietButton
+from app.widgets.thinking_panel import ThinkingPanel
+
+_SPACING = Spacing()
+
+
+class AnswerTurn(QWidget):
+    """Signals: `link_activated(url)`, `copy_requested(text)`, `regenerate_requested()`."""
+
+    link_activated = Signal(QUrl)
+    copy_requested = Signal(str)
+    regenerate_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._is_last = True
+        self.thinking: ThinkingPanel | None = None
+        self.text = AnswerText()
+        self.text.link_activated.connect(self.link_activated)
+        self.text.copy_requested.connect(self.copy_requested)
+        self.busy = Pulse()
+        self.error = QLabel()
+        self.error.setProperty("role", "error")
+        self.error.setWordWrap(True)
+        self.error.hide()
+        self.copy_button = CopyButton("Copy the answer")
+        self.copy_button.clicked.connect(lambda: self.copy_requested.emit(self.text.source))
+        self.again_button = QuietButton("refresh", "Answer again")
+        self.again_button.clicked.connect(self.regenerate_requested)
+        self.footer = QLabel()
+        self.footer.setProperty("role", "caption")
+        self._foot = QWidget()
+        self._foot.hide()
+        self._lay_out()
+
+    def append(self, text: str) -> None:
+        self.busy.stop()
+        if self.thinking is not None:
+            self.thinking.finish()
+        self.text.append(text)
+
+    def append_thinking(self, text: str) -> None:
+        self.busy.stop()
+        if self.thinking is None:
+            self.thinking = ThinkingPanel()
+            self.layout().insertWidget(0, self.thinking)
+        self.thinking.append(text)
+
+    def end(self, footer: str, error: str = "") -> None:
+        """The answer is over: `footer` says how it went, `error` what went wrong."""
+        self.busy.stop()
+        self.text.finish()
+        if self.thinking is not None:
+            self.thinking.finish()
+        self.error.setText(error)
+        self.error.setVisible(bool(error))
+        self.footer.setText(footer)
+        self.footer.setVisible(bool(footer))
+        self.copy_button.setVisible(bool(self.text.source))
+        self._foot.show()
+        self._reveal()
+
+    def set_last(self, is_last: bool) -> None:
+        """Only the last answer can be asked for again; its buttons are always in sight."""
+        self._is_last = is_last
+        self.again_button.setVisible(is_last)
+        self._reveal()
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        super().enterEvent(event)
+        self._reveal()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._reveal()
+
+    def _reveal(self) -> None:
+        self.copy_button.set_revealed(self._is_last or self.underMouse())
+        self.again_button.set_revealed(self._is_last or self.underMouse())
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self._foot)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(_SPACING.tiny)
+        row.addWidget(self.footer)
+        row.addWidget(self.copy_button)
+        row.addWidget(self.again_button)
+        row.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(_SPACING.tiny)
+        for widget in (self.text, self.error, self.busy, self._foot):
+            layout.addWidget(widget)

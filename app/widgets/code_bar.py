@@ -1,0 +1,35 @@
+"""The strip along the top of a code block: its language, and a button that copies it.
+
+Knows nothing of where the block lies; whoever shows it moves it there.
+"""
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from app.widgets.copy_button import CopyButton
+from app.widgets.markdown_writer import CodeSpan
+
+
+class CodeBar(QWidget):
+    """Signals: `copy_requested(code)`."""
+
+    copy_requested = Signal(str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._code = ""
+        self._language = QLabel()
+        self._language.setProperty("role", "caption")
+        self.button = CopyButton("Copy the code")
+        self.button.clicked.connect(lambda: self.copy_requested.emit(self._code))
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(12, 2, 4, 0)
+        layout.addWidget(self._language, 1)
+        layout.addWidget(self.button)
+
+    def show_span(self, span: CodeSpan, *, is_final: bool) -> None:
+        self._code = span.code
+        self._language.setText(span.language)
+        self.button.setAccessibleName(f"Copy the {span.language or 'code'} block")
+        self.button.setVisible(is_final)
+        self.show()
