@@ -1,0 +1,56 @@
+import mlx.core as mx
+import pytest
+
+from engine.api.errors import CheckpointError
+from engine.models.decoders.text import PREFIX, build_decoder, sanitize_decoder
+from engine.models.names import rename
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "intermediate_size": 16,
+    "num_attention_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 10,
+    "tie_word_embeddings": True,
+}
+
+EMBEDDING = f"{PREFIX}model.embed_tokens.weight"
+HEAD = f"{PREFIX}lm_head.weight"
+
+
+def test_a_copy_of_the_embeddings_is_not_kept_as_a_head():
+    decoder = build_decoder(CONFIG)
+    table = mx.random.normal((10, 8))
+    kept = sanitize_decoder(decoder, {EMBEDDING: table, HEAD: table + 0, "connector.weight": table})
+    assert kept.keys() == {EMBEDDING, "connector.weight"}
+    assert "lm_head" not in decoder
+
+
+def test_a_head_of_its_own_is_kept_though_the_config_calls_it_tied():
+    decoder = build_decoder(CONFIG)
+    head = mx.random.normal((10, 8))
+    kept = sanitize_decoder(decoder, {EMBEDDING: mx.random.normal((10, 8)), HEAD: head})
+    decoder.lm_head.weight = kept[HEAD]
+    ids = mx.array([[1, 2]])
+    assert mx.allclose(decoder(ids), decoder.model(ids) @ head.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "made_up"}, "'made_up'"),
+        ({"model_type": "llama"}, "hidden_size"),
+        ({}, "None"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_named(config, message):
+    with pytest.raises(CheckpointError, match=message):
+        build_decoder(config)
+
+
+def test_two_tensors_under_one_name_are_an_error():
+    table = mx.zeros((1,))
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight twice"):
+        rename({"lm_head.weight": table, "model.lm_head.weight": table}, (("model.", ""),))
