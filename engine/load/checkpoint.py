@@ -140,7 +140,7 @@ def _fill(
 ) -> tuple[int, Widened]:
     """Bind the checkpoint's lazy tensors; returns the number of parameters, and how the weights were widened."""
     found = plan.weights(folder)
-    weights = model.sanitize(dict(found))
+    weights = _sanitized(model, found)
     parameters = _count(model)
     block = plan.quantization
     packed = packings(model, block, weights, renames(found, weights)) if block else {}
@@ -152,6 +152,16 @@ def _fill(
     bind(model, widened.weights)
     model.eval()
     return parameters, widened
+
+
+def _sanitized(model: VisionLanguageModel, found: dict[str, mx.array]) -> dict[str, mx.array]:
+    try:
+        return model.sanitize(dict(found))
+    except (KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoint's weights are not those its config.json speaks of: {error!r}.",
+            "The copy or download is incomplete, or it is a variant that is not supported.",
+        ) from error
 
 
 def _info(source: str, folder: Path, plan: _Plan, parameters: int, weight_bytes: int) -> ModelInfo:

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.api.errors import CheckpointError
 from engine.load.layers import spell_layers
+from engine.load.quiet import quiet_transformers
 from engine.load.rope import spell_rope
 
 TEXT_KEYS = ("text_config", "language_config", "llm_config")
@@ -141,7 +142,8 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     known = {key: copy.deepcopy(value) for key, value in raw.items() if key not in _OURS}
     try:
-        return CONFIG_MAPPING[raw["model_type"]].from_dict(known).to_dict()
+        with quiet_transformers():
+            return CONFIG_MAPPING[raw["model_type"]].from_dict(known).to_dict()
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         if text_key(raw) is None:
             # Some text models use a known model_type with a layout of their own, which mlx-lm reads and transformers

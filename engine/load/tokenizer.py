@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.api.errors import CheckpointError
 from engine.load.config import custom_code, read_json
+from engine.load.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -30,7 +31,8 @@ def load_tokenizer(folder: Path, eos_ids: Iterable[int]) -> "TokenizerWrapper":
         )
     extra = {"trust_remote_code": False, "local_files_only": True}
     try:
-        return load(folder, extra, eos_token_ids=sorted(eos_ids))
+        with quiet_transformers():
+            return load(folder, extra, eos_token_ids=sorted(eos_ids))
     except Exception as error:  # the tokenizers library raises nothing narrower for a damaged file
         if code := _custom_tokenizer(folder):
             raise CheckpointError(

@@ -42,6 +42,15 @@ def test_answers_end_at_the_ids_of_the_files_and_of_the_tokenizer(tiny_llama, tm
     assert checkpoint.tokenizer.eos_token_ids == {7, 256}
 
 
+def test_nothing_is_said_on_the_way(tiny_llama, tmp_path, capfd):
+    """transformers would advise against a rope's original length above the context, and a type it does not know."""
+    folder = copy_of(tiny_llama, tmp_path)
+    rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    edit_config(folder, rope_scaling={**rope, "original_max_position_embeddings": 8192})
+    prepare("tiny", folder, METAL)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_preparing_takes_no_memory(tiny_llama):
     prepare("warm", tiny_llama, METAL)
     mx.clear_cache()
@@ -120,6 +129,14 @@ def test_a_missing_tensor_is_named_as_the_model_calls_it(tiny_llama, tmp_path):
     folder = copy_of(tiny_llama, tmp_path)
     edit_weights(folder, drop="model.layers.1.mlp.up_proj.weight")
     assert "no weight for language_model.model.layers.1.mlp.up_proj.weight" in refusal(folder).message
+
+
+def test_a_missing_tensor_that_the_renaming_needs_is_named(tiny_llama, tmp_path, monkeypatch):
+    def needs(_self, weights):
+        return {"all": weights["model.experts.0.weight"]}
+
+    monkeypatch.setattr("engine.models.families.text_only.TextOnly.sanitize", needs)
+    assert "model.experts.0.weight" in refusal(copy_of(tiny_llama, tmp_path)).message
 
 
 def test_an_extra_tensor_is_named(tiny_llama, tmp_path):
