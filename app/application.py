@@ -26,6 +26,7 @@ from app.state.chat import ChatState
 from app.state.models import STARTER, ModelsState
 from app.stream_buffer import StreamBuffer
 from app.theme import follow_system
+from app.thumbnails import ThumbnailLoader
 from app.widgets.model_picker import ModelPicker
 from app.windows.chat_page import ChatPage
 from app.windows.main_window import MainWindow
@@ -73,7 +74,8 @@ class Application(QObject):
     def shut_down(self) -> bool:
         """Stop what runs and let the model go. Returns whether the engine ended in time."""
         self._client.close()
-        self.page.close_loaders()
+        for loader in self.window.findChildren(ThumbnailLoader):
+            loader.close()
         return self._thread.wait(SHUT_DOWN_MS)
 
     def report_bug(self, error: BaseException) -> None:

@@ -47,6 +47,7 @@ class ThumbnailLoader(QObject):
         self._pool.start(_Reading(self, key, source, self._edge))
 
     def close(self) -> None:
+        """Before the loader goes: what is still waiting is dropped, what is being read is waited for."""
         self._pool.clear()
         self._pool.waitForDone()
 

@@ -31,10 +31,10 @@ class AttachmentChip(QFrame):
         size = bytes_text(attachment.size)
         self.setAccessibleName(f"Picture {attachment.name}, {size}")
         self.setToolTip(str(attachment.source) if not isinstance(attachment.source, bytes) else attachment.name)
-        self._picture = QLabel()
-        self._picture.setFixedSize(THUMBNAIL, THUMBNAIL)
-        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._picture.setPixmap(load_icon("picture", Theme.current(QApplication.instance()).muted, 22).pixmap(22, 22))
+        self.picture = QLabel()
+        self.picture.setFixedSize(THUMBNAIL, THUMBNAIL)
+        self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.picture.setPixmap(load_icon("picture", Theme.current(QApplication.instance()).muted, 22).pixmap(22, 22))
         name = QLabel()
         name.setText(_elided(name.fontMetrics(), attachment.name))
         weight = QLabel(size)
@@ -43,18 +43,18 @@ class AttachmentChip(QFrame):
         words.setSpacing(0)
         words.addWidget(name)
         words.addWidget(weight)
-        remove = IconButton("close", f"Remove {attachment.name}", "Remove (Delete)")
-        remove.setIconSize(QSize(14, 14))
-        remove.clicked.connect(self._on_remove)
+        self.remove_button = IconButton("close", f"Remove {attachment.name}", "Remove (Delete)")
+        self.remove_button.setIconSize(QSize(14, 14))
+        self.remove_button.clicked.connect(self._on_remove)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 6, 4, 6)
         layout.setSpacing(8)
-        layout.addWidget(self._picture)
+        layout.addWidget(self.picture)
         layout.addLayout(words)
-        layout.addWidget(remove, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(self.remove_button, 0, Qt.AlignmentFlag.AlignTop)
 
     def show_thumbnail(self, image: QImage) -> None:
-        self._picture.setPixmap(_rounded_square(image, THUMBNAIL, self.devicePixelRatioF()))
+        self.picture.setPixmap(_rounded_square(image, THUMBNAIL, self.devicePixelRatioF()))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
@@ -103,9 +103,6 @@ class AttachmentChips(QScrollArea):
         self.setVisible(bool(self._chips))
         if self._chips:
             self.setFixedHeight(self.widget().sizeHint().height() + self.horizontalScrollBar().sizeHint().height())
-
-    def close_loader(self) -> None:
-        self._loader.close()
 
     def _add(self, attachment: Attachment) -> None:
         chip = AttachmentChip(attachment)

@@ -77,8 +77,6 @@ class Composer(QFrame):
         layout.addWidget(self._chips)
         layout.addLayout(line)
         self.setFocusProxy(self.edit)
-        self.setTabOrder(self.edit, self.send_button)
-        self.setTabOrder(self.send_button, self.attach_button)
 
     def _connect(self) -> None:
         self.edit.installEventFilter(self)

@@ -25,10 +25,10 @@ class DropArea(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._veil = _Veil(self)
-        self._fading = QTimer(self)
-        self._fading.setSingleShot(True)
-        self._fading.setInterval(REFUSAL_MS)
-        self._fading.timeout.connect(self._veil.hide)
+        self.fading = QTimer(self)
+        self.fading.setSingleShot(True)
+        self.fading.setInterval(REFUSAL_MS)
+        self.fading.timeout.connect(self._veil.hide)
 
     @property
     def is_lit(self) -> bool:
@@ -43,13 +43,13 @@ class DropArea(QWidget):
         offer = read_offer(event.mimeData())
         if offer.is_welcome:
             count = len(offer.paths)
-            self._fading.stop()
+            self.fading.stop()
             self._veil.say("Drop to ask about these pictures" if count > 1 else "Drop to ask about this picture", True)
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
         else:
             self._veil.say(offer.refusal, False)
-            self._fading.start()
+            self.fading.start()
             event.ignore()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:

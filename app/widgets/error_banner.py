@@ -14,12 +14,12 @@ class ErrorBanner(QFrame):
         super().__init__(parent)
         self.setProperty("role", "banner")
         self.setProperty("tone", "error")
-        self._message = _line("heading")
-        self._hint = _line("muted")
+        self.message_label = _line("heading")
+        self.hint_label = _line("muted")
         words = QVBoxLayout()
         words.setSpacing(2)
-        words.addWidget(self._message)
-        words.addWidget(self._hint)
+        words.addWidget(self.message_label)
+        words.addWidget(self.hint_label)
         self.dismiss_button = IconButton("close", "Dismiss")
         self.dismiss_button.clicked.connect(self.hide)
         layout = QHBoxLayout(self)
@@ -30,16 +30,16 @@ class ErrorBanner(QFrame):
 
     @property
     def message(self) -> str:
-        return self._message.text()
+        return self.message_label.text()
 
     @property
     def hint(self) -> str:
-        return self._hint.text()
+        return self.hint_label.text()
 
     def show_error(self, message: str, hint: str = "") -> None:
-        self._message.setText(message)
-        self._hint.setText(hint)
-        self._hint.setVisible(bool(hint))
+        self.message_label.setText(message)
+        self.hint_label.setText(hint)
+        self.hint_label.setVisible(bool(hint))
         self.setAccessibleName(f"Error: {message} {hint}".strip())
         self.show()
 

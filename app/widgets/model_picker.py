@@ -77,7 +77,7 @@ class ModelList(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.view)
-        self.model.modelReset.connect(self._fit)
+        self.model.modelReset.connect(self._on_reset)
 
     def open_below(self, button: QWidget) -> None:
         self._fit()
@@ -85,6 +85,7 @@ class ModelList(QFrame):
         room = button.screen().availableGeometry()
         corner.setX(max(room.left(), min(corner.x(), room.right() - self.width())))
         self.move(corner)
+        self._select_current()
         self.show()
         self.view.setFocus()
 
@@ -103,6 +104,17 @@ class ModelList(QFrame):
             self.hide()
         else:
             super().keyPressEvent(event)
+
+    def _on_reset(self) -> None:
+        self._fit()
+        self._select_current()
+
+    def _select_current(self) -> None:
+        """The line of the loaded model, so that the keyboard starts from there."""
+        rows = [self.model.index(number) for number in range(self.model.rowCount())]
+        choosable = [index for index in rows if index.flags() & Qt.ItemFlag.ItemIsEnabled]
+        current = next((index for index in choosable if self.model.row(index).current), choosable[0])
+        self.view.setCurrentIndex(current)
 
     def _fit(self) -> None:
         self.resize(LIST_WIDTH, min(LIST_HEIGHT, self.view.content_height(LIST_WIDTH - 12) + 14))

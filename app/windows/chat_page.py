@@ -94,9 +94,6 @@ class ChatPage(DropArea):
     def show_failure(self, failed: Failed) -> None:
         self.banner.show_error(failed.message, failed.hint)
 
-    def close_loaders(self) -> None:
-        self.composer.chips.close_loader()
-
     def _lay_out(self) -> None:
         foot = QVBoxLayout()
         foot.setContentsMargins(16, 4, 16, 8)
@@ -144,9 +141,9 @@ class ChatPage(DropArea):
                 self.banner.hide()
                 self.transcript.begin_answer()
                 self.composer.set_running(True)
-                self.status.show_activity("Waiting for the model…")
+                self._show_busy("Waiting for the model…")
             case AnswerProgressed():
-                self.status.show_activity(progress_text(change.progress))
+                self._show_busy(progress_text(change.progress))
             case AnswerGrew():
                 self.status.show_activity("Answering…")
                 self.transcript.append_answer(change.text)
@@ -168,6 +165,10 @@ class ChatPage(DropArea):
                 self.composer.clear_text()
                 self._end_answer("")
                 self.status.show_context("")
+
+    def _show_busy(self, words: str) -> None:
+        self.status.show_activity(words)
+        self.transcript.set_busy(words)
 
     def _end_answer(self, summary: str) -> None:
         self.composer.set_running(False)

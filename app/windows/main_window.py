@@ -4,6 +4,7 @@ Knows nothing of the engine; it is handed the states and says when it closes.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QAction, QCloseEvent, QKeySequence, QPalette, QShortcut, QShowEvent
@@ -78,8 +79,10 @@ class MainWindow(QMainWindow):
         layout.addWidget(line)
         layout.addWidget(self.page, 1)
         self.setCentralWidget(whole)
-        self.setTabOrder(self.page.composer.attach_button, self.picker.button)
-        self.setTabOrder(self.picker.button, self.new_button)
+        composer = self.page.composer
+        order = (composer.edit, composer.send_button, composer.attach_button, self.picker.button, self.new_button)
+        for before, after in pairwise(order):
+            self.setTabOrder(before, after)
 
     def _build_menus(self) -> None:
         key = QKeySequence.StandardKey

@@ -1,0 +1,335 @@
+"""The whole app with an engine that answers from scripts: what a person does, and what they then see."""
+
+import threading
+import time
+
+import pytest
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QFileOpenEvent, QGuiApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
+
+from app.application import FileOpener, slot_excepthook
+from app.state.chat import Outcome
+from engine.api.errors import MediaError
+from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta
+from engine.api.request import GenerateRequest, Image, LoadModel, PullModel, Role, Text
+from tests.app.conftest import draw_image
+from tests.app.drags import drop, holding
+from tests.fake_engine import TIMINGS, USAGE, WAIT, fail, speak, speak_until_cancelled
+
+
+def ask(app, qtbot, text):
+    app.page.composer.edit.setPlainText(text)
+    qtbot.keyClick(app.page.composer.edit, Qt.Key.Key_Return)
+
+
+def wait_for_answer(app, qtbot):
+    qtbot.waitUntil(lambda: not app.chat.running)
+
+
+def questions(app):
+    return [request for request in app.fake.requests if isinstance(request, GenerateRequest)]
+
+
+def drop_files(app, *paths):
+    drop(app.page, holding(*paths))
+
+
+@pytest.fixture
+def transcript_calls(monkeypatch):
+    """What the transcript is told, in order."""
+    from app.widgets.transcript import TranscriptView
+
+    calls = []
+
+    def noting(name, original):
+        def call(self, *arguments):
+            calls.append((name, *arguments))
+            return original(self, *arguments)
+
+        return call
+
+    for name in ("begin_answer", "append_answer", "append_thinking", "finish_answer", "fail_answer", "clear"):
+        monkeypatch.setattr(TranscriptView, name, noting(name, getattr(TranscriptView, name)))
+    return calls
+
+
+def test_a_dropped_picture_is_asked_about_and_answered(open_app, qtbot, picture):
+    app = open_app()
+    assert app.page.shows_welcome
+    drop_files(app, picture)
+    assert len(app.page.composer.chips.chips) == 1
+    ask(app, qtbot, "What is this?")
+    assert not app.page.shows_welcome
+    wait_for_answer(app, qtbot)
+    assert app.chat.exchanges[0].answer == "Hello world"
+    (message,) = questions(app)[0].prompt
+    assert message.parts == (Image(picture, "red.png"), Text("What is this?"))
+    assert app.page.composer.edit.toPlainText() == ""
+    assert app.page.composer.chips.chips == ()
+    assert "20.0 tokens/s" in app.page.status.activity
+    assert app.page.status.context == "9 of 2,048 tokens of context used"
+
+
+def test_a_second_question_with_a_second_picture_carries_the_first(open_app, qtbot, picture, tmp_path):
+    app = open_app()
+    second = tmp_path / "blue.png"
+    draw_image("blue").save(str(second))
+    drop_files(app, picture)
+    ask(app, qtbot, "What is this?")
+    wait_for_answer(app, qtbot)
+    drop_files(app, second)
+    ask(app, qtbot, "And this?")
+    wait_for_answer(app, qtbot)
+    messages = questions(app)[1].prompt
+    assert [message.role for message in messages] == [Role.USER, Role.ASSISTANT, Role.USER]
+    assert [message.parts[0] for message in messages[::2]] == [Image(picture, "red.png"), Image(second, "blue.png")]
+
+
+def test_streamed_pieces_reach_the_transcript_in_order(open_app, qtbot, transcript_calls):
+    words = [f"{number} " for number in range(300)]
+
+    def think_and_speak(request_id, request):
+        yield ThinkingDelta(request_id, "Let me ")
+        yield ThinkingDelta(request_id, "see.")
+        for word in words:
+            yield TextDelta(request_id, word)
+        yield Finished(request_id, FinishReason.STOP, USAGE, TIMINGS)
+
+    app = open_app({GenerateRequest: think_and_speak})
+    ask(app, qtbot, "Count")
+    wait_for_answer(app, qtbot)
+    names = [call[0] for call in transcript_calls]
+    assert names[0] == "begin_answer"
+    assert names[-1] == "finish_answer"
+    assert names.index("append_answer") > max(i for i, name in enumerate(names) if name == "append_thinking")
+    assert "".join(call[1] for call in transcript_calls if call[0] == "append_answer") == "".join(words)
+    assert names.count("append_answer") < 100, "pieces are joined"
+
+
+@pytest.mark.parametrize("keys", ["escape", "ctrl+.", "button"])
+def test_stop_and_ask_again(open_app, qtbot, keys):
+    app = open_app({GenerateRequest: speak_until_cancelled("Once")})
+    ask(app, qtbot, "Tell me a story")
+    qtbot.waitUntil(lambda: app.chat.exchanges[0].answer == "Once")
+    if keys == "escape":
+        qtbot.keyClick(app.page.composer.edit, Qt.Key.Key_Escape)
+    elif keys == "ctrl+.":
+        qtbot.keyClick(app.window, Qt.Key.Key_Period, Qt.KeyboardModifier.ControlModifier)
+    else:
+        app.page.composer.send_button.click()
+    wait_for_answer(app, qtbot)
+    assert app.chat.exchanges[0].outcome is Outcome.STOPPED
+    assert app.page.status.activity.startswith("Stopped")
+    assert app.page.composer.send_button.accessibleName() == "Send"
+    ask(app, qtbot, "Go on")
+    qtbot.waitUntil(lambda: len(questions(app)) == 2)
+    assert [message.text for message in questions(app)[1].prompt] == ["Tell me a story", "Once", "Go on"]
+
+
+def test_regenerating_asks_the_same_once_more(open_app, qtbot, picture):
+    app = open_app()
+    app.page.attach_files([picture])
+    ask(app, qtbot, "What is this?")
+    wait_for_answer(app, qtbot)
+    app.page.transcript.regenerate_requested.emit()
+    qtbot.waitUntil(lambda: len(questions(app)) == 2)
+    wait_for_answer(app, qtbot)
+    assert questions(app)[0].prompt == questions(app)[1].prompt
+    assert len(app.chat.exchanges) == 1
+
+
+def test_an_error_is_a_banner_with_what_to_do_and_the_window_goes_on(open_app, qtbot, picture, transcript_calls):
+    app = open_app({GenerateRequest: fail(MediaError("“red.png” is cut short.", "Export it again."))})
+    app.page.attach_files([picture])
+    ask(app, qtbot, "What is this?")
+    wait_for_answer(app, qtbot)
+    banner = app.page.banner
+    assert banner.isVisible()
+    assert (banner.message, banner.hint) == ("“red.png” is cut short.", "Export it again.")
+    assert transcript_calls[-1] == ("fail_answer", "“red.png” is cut short.")
+    banner.dismiss_button.click()
+    assert not banner.isVisible()
+    app.fake._scripts[GenerateRequest] = speak("Fine")
+    ask(app, qtbot, "And now?")
+    wait_for_answer(app, qtbot)
+    assert [message.text for message in questions(app)[1].prompt] == ["And now?"]
+    assert app.chat.exchanges[1].answer == "Fine"
+
+
+def test_markup_in_an_error_is_shown_as_it_is(open_app):
+    app = open_app()
+    app.page.banner.show_error("<b>bold</b> <img src=x>")
+    assert app.page.banner.message == "<b>bold</b> <img src=x>"
+    labels = app.page.banner.findChildren(type(app.page.banner.message_label))
+    assert {label.textFormat() for label in labels} == {Qt.TextFormat.PlainText}
+
+
+def test_refused_files_are_named_in_the_banner_and_the_rest_is_taken(open_app, picture, tmp_path):
+    app = open_app()
+    notes = tmp_path / "notes.txt"
+    notes.write_text("hello")
+    drop_files(app, notes, picture)
+    assert "notes.txt" in app.page.banner.message
+    assert len(app.page.composer.chips.chips) == 1
+
+
+def test_a_chip_can_be_removed_before_sending(open_app, qtbot, picture):
+    app = open_app()
+    app.page.attach_files([picture])
+    (chip,) = app.page.composer.chips.chips
+    chip.remove_button.click()
+    assert app.chat.tray.items == ()
+    assert app.page.composer.chips.chips == ()
+    assert not app.page.composer.send_button.isEnabled()
+
+
+def test_pasting_a_screenshot_works_wherever_the_focus_is(open_app, qtbot):
+    app = open_app()
+    QGuiApplication.clipboard().setImage(draw_image("green"))
+    app.window.new_button.setFocus()
+    qtbot.keyClick(app.window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    (item,) = app.chat.tray.items
+    assert item.name == "Pasted picture 1.png"
+    assert item.source.startswith(b"\x89PNG")
+
+
+def test_files_named_on_the_command_line_arrive_as_attachments(open_app, picture, tmp_path):
+    app = open_app(pictures=[picture, tmp_path / "gone.png"])
+    assert [item.source for item in app.chat.tray.items] == [picture]
+    assert "gone.png" in app.page.banner.message
+
+
+def test_files_opened_from_the_finder_arrive_as_attachments(open_app, qapp, picture):
+    app = open_app()
+    opener = FileOpener()
+    opener.opened.connect(app.page.attach_files)
+    qapp.installEventFilter(opener)
+    QApplication.sendEvent(qapp, QFileOpenEvent(QUrl.fromLocalFile(str(picture))))
+    qapp.removeEventFilter(opener)
+    assert [item.source for item in app.chat.tray.items] == [picture]
+
+
+def test_pictures_can_be_chosen_in_a_dialog(open_app, picture, monkeypatch):
+    app = open_app()
+    asked = []
+
+    def choose(parent, title, folder, patterns):
+        asked.append(patterns)
+        return [str(picture)], patterns
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", choose)
+    app.page.composer.attach_button.click()
+    assert [item.source for item in app.chat.tray.items] == [picture]
+    assert "*.heic" in asked[0]
+
+
+def test_the_sample_button_fills_in_a_picture_and_a_question(open_app, qtbot):
+    app = open_app()
+    app.page.welcome.sample_button.click()
+    assert len(app.chat.tray.items) == 1
+    qtbot.keyClick(app.page.composer.edit, Qt.Key.Key_Return)
+    wait_for_answer(app, qtbot)
+    assert questions(app)[0].prompt[0].text == "What is this?"
+
+
+def test_a_new_chat_begins_empty(open_app, qtbot, picture):
+    app = open_app({GenerateRequest: speak_until_cancelled("Once")})
+    app.page.attach_files([picture])
+    ask(app, qtbot, "Hello")
+    qtbot.waitUntil(lambda: app.chat.exchanges[0].answer == "Once")
+    app.window.new_button.click()
+    assert app.page.shows_welcome
+    assert app.chat.exchanges == ()
+    assert app.page.composer.send_button.accessibleName() == "Send"
+
+
+def test_the_last_answer_can_be_copied(open_app, qtbot):
+    app = open_app()
+    ask(app, qtbot, "Hello")
+    wait_for_answer(app, qtbot)
+    keys = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    qtbot.keyClick(app.window, Qt.Key.Key_C, keys)
+    assert QGuiApplication.clipboard().text() == "Hello world"
+
+
+def test_a_question_may_be_asked_while_the_model_loads(open_app, qtbot):
+    loaded = threading.Event()
+
+    def load_when_told(request_id, request):
+        yield Progress(request_id, Stage.LOADING, 1, 2)
+        loaded.wait(30)
+        yield Finished(request_id, FinishReason.DONE)
+
+    app = open_app({LoadModel: load_when_told})
+    qtbot.waitUntil(lambda: app.models.activity.progress is not None)
+    ask(app, qtbot, "Hello")
+    assert app.chat.running
+    loaded.set()
+    wait_for_answer(app, qtbot)
+    assert app.chat.exchanges[0].answer == "Hello world"
+
+
+@pytest.mark.parametrize("busy", [GenerateRequest, LoadModel, PullModel])
+def test_quitting_while_the_engine_works_ends_within_two_seconds(open_app, qtbot, busy):
+    app = open_app({busy: speak_until_cancelled("On and on")})
+    if busy is PullModel:
+        app.models.download("lab/large")
+    ask(app, qtbot, "Tell me everything")
+    qtbot.waitUntil(lambda: any(isinstance(request, busy) for request in app.fake.requests))
+    began = time.perf_counter()
+    app.window.close()
+    assert app.shut_down()
+    assert time.perf_counter() - began < 2
+
+
+def test_an_engine_that_does_not_end_is_not_waited_for(open_app, qtbot, monkeypatch):
+    monkeypatch.setattr("app.application.SHUT_DOWN_MS", 50)
+    release = threading.Event()
+
+    def deep_in_a_library(request_id, request):
+        release.wait(30)
+        yield WAIT
+
+    app = open_app({GenerateRequest: deep_in_a_library})
+    ask(app, qtbot, "Hello")
+    qtbot.waitUntil(lambda: len(questions(app)) == 1)
+    assert not app.shut_down()
+    release.set()
+    monkeypatch.undo()
+
+
+def test_the_model_used_last_is_loaded_next_time(open_app, qtbot, preferences):
+    first = open_app(model="lab/small")
+    qtbot.waitUntil(lambda: first.models.loaded is not None and first.models.activity is None)
+    assert preferences.last_model == "lab/small"
+    second = open_app()
+    qtbot.waitUntil(lambda: bool(second.fake.requests))
+    assert second.fake.requests[0] == LoadModel("lab/small")
+
+
+def test_the_window_comes_back_where_it_was(open_app):
+    first = open_app()
+    first.window.resize(700, 600)
+    first.window.close()
+    assert open_app().window.size().toTuple() == (700, 600)
+
+
+def test_a_bug_in_a_slot_is_logged_and_told_in_a_sentence(open_app, caplog):
+    app = open_app()
+    error = ZeroDivisionError("division by zero")
+    slot_excepthook(app.report_bug)(type(error), error, None)
+    assert app.page.banner.isVisible()
+    assert "went wrong" in app.page.banner.message
+    assert "Traceback" not in app.page.banner.message + app.page.banner.hint
+    assert "division by zero" in caplog.text
+
+
+def test_tab_leads_from_the_question_through_the_buttons_to_the_model(open_app, qtbot):
+    app = open_app()
+    app.page.composer.set_text("hello")
+    composer, window = app.page.composer, app.window
+    composer.edit.setFocus()
+    for expected in (composer.send_button, composer.attach_button, window.picker.button, window.new_button):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+        assert window.focusWidget() is expected
