@@ -117,7 +117,9 @@ QFrame[role="bubble"] { background: $bubble; border: none; border-radius: ${larg
 QPushButton[role="float"] { border-radius: 15px; padding: 4px 16px; }
 QPushButton[role="float"]:focus { padding: 3px 15px; }
 QToolButton[role="fold"] { color: $muted; padding: 2px 8px 2px 2px; }
+QToolButton[role="fold"]:checked { background: transparent; }
 QTextBrowser[role="text"][tone="muted"] { color: $muted; }
+QTextBrowser[role="text"][tone="error"] { color: $error; }
 QTextBrowser[role="text"] { background: transparent; border: none; padding: 0; }
 QTextBrowser[role="text"]:focus { border: none; padding: 0; }
 """)

@@ -12,6 +12,7 @@ from app.widgets.answer_text import AnswerText
 from app.widgets.copy_button import CopyButton
 from app.widgets.pulse import Pulse
 from app.widgets.quiet_button import QuietButton
+from app.widgets.text_pane import TextPane
 from app.widgets.thinking_panel import ThinkingPanel
 
 _SPACING = Spacing()
@@ -33,9 +34,8 @@ class AnswerTurn(QWidget):
         self.text.link_activated.connect(self.link_activated)
         self.text.copy_requested.connect(self.copy_requested)
         self.busy = Pulse()
-        self.error = QLabel()
-        self.error.setProperty("role", "error")
-        self.error.setWordWrap(True)
+        self.error = TextPane("What went wrong")
+        self.error.setProperty("tone", "error")
         self.error.hide()
         self.copy_button = CopyButton("Copy the answer")
         self.copy_button.clicked.connect(lambda: self.copy_requested.emit(self.text.source))
@@ -43,6 +43,7 @@ class AnswerTurn(QWidget):
         self.again_button.clicked.connect(self.regenerate_requested)
         self.footer = QLabel()
         self.footer.setProperty("role", "caption")
+        self.footer.setMinimumWidth(1)  # in a narrow window it is cut, and never makes the window wider
         self._foot = QWidget()
         self._foot.hide()
         self._lay_out()
@@ -66,7 +67,7 @@ class AnswerTurn(QWidget):
         self.text.finish()
         if self.thinking is not None:
             self.thinking.finish()
-        self.error.setText(error)
+        self.error.show_plain(error)
         self.error.setVisible(bool(error))
         self.footer.setText(footer)
         self.footer.setVisible(bool(footer))

@@ -47,6 +47,8 @@ class LiveTail:
         old, new = self._rendered[-1], blocks[-1]
         if new.kind is not old.kind or not new.source.startswith(self._shown):
             return False
+        if new.kind is BlockKind.CODE and "\n" not in self._shown.lstrip():
+            return False  # the language is still being named
         if len(new.source) > _SHORT:
             return len(new.source) < len(old.source) + len(old.source) // _GROWTH
         added = new.source[len(self._shown) :]

@@ -34,6 +34,7 @@ _FEATURES = QTextDocument.MarkdownFeature(0x0F0C | 0x60)
 _LINE_BREAK = "\u2028"
 _PARAGRAPH_BREAK = re.compile(r"(?:[ \t]+|\\)?\r?\n[ \t]*")
 _HARD_BREAK = re.compile(r"(?<=\S)(?: {2,}|\\)\n[ \t>]*(?=[^\s\-*+>#|`~\d])")
+_NAMELESS_PICTURE = re.compile(r"(?<!`)!\[\s*\](?=[(\[])")
 _CODE_FENCE = QTextFormat.Property.BlockCodeFence
 _CODE_LANGUAGE = QTextFormat.Property.BlockCodeLanguage
 _QUOTE_LEVEL = QTextFormat.Property.BlockQuoteLevel
@@ -156,8 +157,8 @@ class MarkdownWriter:
 
     def _write_picture(self, cursor: QTextCursor, parsed: QTextCharFormat, style: QTextCharFormat) -> None:
         image = parsed.toImageFormat()
-        alternative = str(image.property(QTextFormat.Property.ImageAltText) or "") or "picture"
-        self._write_link(cursor, f"[{alternative}]", image.name(), style)
+        name = image.property(QTextFormat.Property.ImageAltText) or "picture"
+        self._write_link(cursor, f"[{name}]", image.name(), style)
 
     def _write_link(self, cursor: QTextCursor, text: str, address: str, style: QTextCharFormat) -> None:
         url = safe_link(address)
@@ -199,12 +200,13 @@ class MarkdownWriter:
 
 
 def _prepare(block: Block) -> str:
-    """Keep the line breaks a model wrote: in a picture's text they mean something."""
+    """Keep the line breaks a model wrote: in a picture's text they mean something. Qt drops pictures without a name."""
+    source = _NAMELESS_PICTURE.sub("![picture]", block.source)
     if block.kind is BlockKind.PARAGRAPH:
-        return _PARAGRAPH_BREAK.sub(_LINE_BREAK, block.source.strip())
-    if block.kind in (BlockKind.LIST_ITEM, BlockKind.QUOTE) and "```" not in block.source:
-        return _HARD_BREAK.sub(_LINE_BREAK, block.source)
-    return block.source
+        return _PARAGRAPH_BREAK.sub(_LINE_BREAK, source.strip())
+    if block.kind in (BlockKind.LIST_ITEM, BlockKind.QUOTE) and "```" not in source:
+        return _HARD_BREAK.sub(_LINE_BREAK, source)
+    return source
 
 
 def _take_code(block: QTextBlock) -> tuple[QTextBlock, list[str]]:

@@ -17,6 +17,7 @@ from app.widgets.markdown_writer import CodeSpan, QuoteSpan, Span
 from app.widgets.sealed_document import SealedDocument
 
 _BAR_WIDTH = 3
+_USUAL_WIDTH = 200
 _TAB_REASONS = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
 
 
@@ -32,6 +33,7 @@ class TextPane(QTextBrowser):
         self._spans: list[Span] = []
         self._bars: list[CodeBar] = []
         self._has_ring = False
+        self._natural_width = _USUAL_WIDTH
         self.setProperty("role", "text")
         self.setAccessibleName(name)
         self.setDocument(SealedDocument(self))
@@ -54,6 +56,17 @@ class TextPane(QTextBrowser):
         font = self.font()
         font.setPointSizeF(Theme.current(QApplication.instance()).sizes.reading)
         self.setFont(font)
+
+    def show_plain(self, text: str) -> None:
+        """Show `text` as it is; the pane then wants to be just as wide as its longest line."""
+        document = self.document()
+        document.setPlainText(text)
+        width = document.textWidth()
+        document.setTextWidth(-1)
+        self._natural_width = ceil(document.idealWidth()) + 2
+        document.setTextWidth(width)
+        self.updateGeometry()
+        self.fit()
 
     def set_spans(self, spans: list[Span]) -> None:
         """What to draw around which lines; to be called after the document was written."""
@@ -85,7 +98,7 @@ class TextPane(QTextBrowser):
         return QSize(0, self.minimumHeight())
 
     def sizeHint(self) -> QSize:
-        return QSize(200, self.minimumHeight())
+        return QSize(self._natural_width, self.minimumHeight())
 
     def loadResource(self, kind: int, url: QUrl) -> None:
         """Nothing a model writes can make the window load anything."""

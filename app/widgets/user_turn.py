@@ -3,10 +3,8 @@
 Knows nothing of files; a picture that is not there yet is shown when `show_picture` brings it.
 """
 
-from math import ceil
-
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QImage, QResizeEvent
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme import Spacing
@@ -14,7 +12,8 @@ from app.widgets.flow_layout import FlowLayout
 from app.widgets.text_pane import TextPane
 from app.widgets.thumbnail import Thumbnail
 
-_WIDEST_SHARE = 0.8
+_WIDEST, _REST = 4, 1
+"""The bubble gets at most four fifths of the line."""
 _SPACING = Spacing()
 
 
@@ -37,22 +36,19 @@ class UserTurn(QWidget):
                 flow.addWidget(thumbnail)
             layout.addLayout(flow)
         self.pane = TextPane("Your question")
-        self._bubble = QFrame()
-        self._bubble.setProperty("role", "bubble")
-        inside = QHBoxLayout(self._bubble)
+        self.pane.show_plain(text)
+        bubble = QFrame()
+        bubble.setProperty("role", "bubble")
+        if not text:
+            bubble.hide()
+        inside = QHBoxLayout(bubble)
         inside.setContentsMargins(_SPACING.large, _SPACING.small, _SPACING.large, _SPACING.small)
         inside.addWidget(self.pane)
-        layout.addWidget(self._bubble, 0, Qt.AlignmentFlag.AlignRight)
-        self.pane.setPlainText(text)
-        self._bubble.setVisible(bool(text))
+        line = QHBoxLayout()
+        line.addStretch(_REST)
+        line.addWidget(bubble, _WIDEST)
+        layout.addLayout(line)
+        bubble.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Maximum)
 
     def show_picture(self, index: int, image: QImage) -> None:
         self.thumbnails[index].show_image(image)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        document = self.pane.document()
-        document.setTextWidth(-1)
-        room = int(self.width() * _WIDEST_SHARE) - 2 * _SPACING.large
-        self.pane.setFixedWidth(max(1, min(room, ceil(document.idealWidth()) + 2)))
-        self.pane.fit()
