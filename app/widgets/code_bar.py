@@ -1,4 +1,4 @@
-"""The strip along the top of a code block: its language, and a button that copies it.
+"""The strip along the top of a code block: its language, and a button that copies it once it is complete.
 
 Knows nothing of where the block lies; whoever shows it moves it there.
 """
@@ -11,25 +11,26 @@ from app.widgets.markdown_writer import CodeSpan
 
 
 class CodeBar(QWidget):
-    """Signals: `copy_requested(code)`."""
+    """Signals: `copy_requested(code)`. Attributes: `span`, the block it belongs to."""
 
     copy_requested = Signal(str)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, *, is_final: bool) -> None:
         super().__init__(parent)
-        self._code = ""
+        self.span = CodeSpan(0, 0, "", "")
         self._language = QLabel()
         self._language.setProperty("role", "caption")
         self.button = CopyButton("Copy the code")
-        self.button.clicked.connect(lambda: self.copy_requested.emit(self._code))
+        self.button.clicked.connect(lambda: self.copy_requested.emit(self.span.code))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 2, 4, 0)
         layout.addWidget(self._language, 1)
         layout.addWidget(self.button)
-
-    def show_span(self, span: CodeSpan, *, is_final: bool) -> None:
-        self._code = span.code
-        self._language.setText(span.language)
-        self.button.setAccessibleName(f"Copy the {span.language or 'code'} block")
         self.button.setVisible(is_final)
+
+    def show_span(self, span: CodeSpan) -> None:
+        if span != self.span:
+            self.span = span
+            self._language.setText(span.language)
+            self.button.setAccessibleName(f"Copy the {span.language or 'code'} block")
         self.show()

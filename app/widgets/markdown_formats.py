@@ -3,6 +3,7 @@
 Knows nothing of how Markdown is parsed.
 """
 
+import sys
 from dataclasses import dataclass
 
 from PySide6.QtGui import (
@@ -28,6 +29,8 @@ _DEEPEST = 6
 _LINE_HEIGHT = 120.0
 _PARAGRAPH_GAP = 10
 _ITEM_GAP = 4
+_CELL_PADDING = ((6, 6), (10, 3), (sys.maxsize, 1))
+"""Up to so many columns, so many pixels."""
 _HEADING_SCALES = (1.5, 1.28, 1.12, 1.0, 1.0, 1.0)
 
 
@@ -147,7 +150,7 @@ class MarkdownFormats:
         made.setBorderBrush(QBrush(QColor(self.theme.border)))
         made.setBorderCollapse(True)
         made.setCellSpacing(0)
-        made.setCellPadding(6 if columns <= 6 else 3)
+        made.setCellPadding(next(padding for most, padding in _CELL_PADDING if columns <= most))
         made.setTopMargin(_PARAGRAPH_GAP)
         made.setBottomMargin(_PARAGRAPH_GAP)
         made.setHeaderRowCount(1)

@@ -70,16 +70,16 @@ class TextPane(QTextBrowser):
 
     def set_spans(self, spans: list[Span]) -> None:
         """What to draw around which lines; to be called after the document was written."""
-        self._spans = spans
+        self._spans = list(spans)
         code = [span for span in spans if isinstance(span, CodeSpan)]
         while len(self._bars) < len(code):
-            bar = CodeBar(self.viewport())
+            bar = CodeBar(self.viewport(), is_final=self._is_final)
             bar.copy_requested.connect(self.copy_requested)
             self._bars.append(bar)
         while len(self._bars) > len(code):
             self._bars.pop().deleteLater()
         for bar, span in zip(self._bars, code, strict=True):
-            bar.show_span(span, is_final=self._is_final)
+            bar.show_span(span)
         self.fit()
 
     def fit(self) -> None:
@@ -89,9 +89,8 @@ class TextPane(QTextBrowser):
             height += CODE_PADDING  # Qt leaves out what is below the last line
         if height != self.height() or height != self.minimumHeight():
             self.setFixedHeight(height)
-        code = [span for span in self._spans if isinstance(span, CodeSpan)]
-        for bar, span in zip(self._bars, code, strict=True):
-            frame = self._frame_of(span).toRect()
+        for bar in self._bars:
+            frame = self._frame_of(bar.span).toRect()
             bar.setGeometry(frame.left(), frame.top(), frame.width(), CODE_HEADER)
 
     def minimumSizeHint(self) -> QSize:
