@@ -3,12 +3,12 @@
 0 done, 1 our fault, 2 the user's, 130 Ctrl-C, 141 nobody reads the output any more. Knows nothing of what commands do.
 """
 
-import argparse
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.api.errors import EngineError
 from engine.commands import chat, doctor, generate, models
@@ -62,15 +62,22 @@ def _run(words: Sequence[str], terminal: Terminal, open_engine: OpenEngine) -> i
     if arguments.command is None:
         parser.print_help(terminal.err)
         return USAGE_ERROR
-    _set_up_log(arguments)
     settings = settings_from_environment(os.environ)
-    return arguments.run(arguments, Context(settings, terminal, open_engine, is_offline(os.environ)))
+    with _log(verbose=arguments.verbose):
+        return arguments.run(arguments, Context(settings, terminal, open_engine, is_offline(os.environ)))
 
 
-def _set_up_log(arguments: argparse.Namespace) -> None:
+@contextmanager
+def _log(*, verbose: bool) -> Iterator[None]:
     """Tracebacks and libraries' remarks are for those who ask for them."""
-    level = logging.INFO if arguments.verbose else logging.CRITICAL + 1
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    before = logging.root.manager.disable
+    if not verbose:
+        logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _print_error(error: EngineError, terminal: Terminal, *, as_json: bool) -> None:

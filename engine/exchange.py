@@ -55,6 +55,6 @@ class Exchange(Iterator[Event]):
             return
         self.cancel()
         # Ctrl-C ends the program: it may have struck between two lines here, and waits for nothing.
-        if kind is None or issubclass(kind, Exception):
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
             for _ in self:
                 pass

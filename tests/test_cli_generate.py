@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -380,3 +381,29 @@ def test_help_waits_for_nothing_heavy():
 def test_scripts_are_as_the_fronts_expect():
     assert [type(event) for event in load("r", LoadModel("starter"))] == [Progress, Finished]
     assert [type(event) for event in speak("a")("r", None)] == [Progress, TextDelta, Finished]
+
+
+@pytest.mark.parametrize(("words", "said"), [([], []), (["--verbose"], ["a remark"])])
+def test_what_libraries_say_is_for_those_who_ask(words, said, caplog):
+    def remark(request_id, request):
+        logging.getLogger("some.library").warning("a remark")
+        yield Finished(request_id, FinishReason.STOP, USAGE, TIMINGS)
+
+    fovea(FakeEngine({GenerateRequest: remark}), "generate", "--prompt", "x", *words)
+    assert caplog.messages == said
+    logging.getLogger("some.library").warning("afterwards")
+    assert caplog.messages == [*said, "afterwards"]
+
+
+def test_a_tiny_model_from_end_to_end(tiny_llama, capsys):
+    words = ["generate", "--model", str(tiny_llama), "--prompt", "Hello", "--max-tokens", "5", "--json"]
+    assert main(words) == 0
+    shape = json.loads(capsys.readouterr().out)
+    assert shape.keys() == ANSWER.keys()
+    assert 1 <= len(shape["token_ids"]) == len(shape["logprobs"]) == shape["usage"]["completion_tokens"] <= 5
+    assert shape["usage"]["prompt_tokens"] > 0
+
+
+def test_a_folder_without_a_model_from_end_to_end(tmp_path, capsys):
+    assert main(["generate", "--model", str(tmp_path), "--prompt", "Hello"]) == 2
+    assert "config.json" in capsys.readouterr().err

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from engine.api.errors import EngineError
 from engine.api.events import FinishReason
 from engine.api.request import Message, Role, Text
+from engine.attachment import image_part
 from engine.client import EngineClient
 from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags
 from engine.commands.context import Context
-from engine.commands.generate import answer, generate_request, image_part, system_messages, user_message
+from engine.commands.generate import answer, generate_request, system_messages, user_message
 from engine.commands.interrupt import INTERRUPTED
 from engine.commands.loading import engine_settings, load_model
 from engine.commands.terminal import Terminal

@@ -4,11 +4,11 @@ Knows nothing of how the answer comes about.
 """
 
 import argparse
-from pathlib import Path
 
-from engine.api.errors import MediaError, RequestError
+from engine.api.errors import RequestError
 from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta
-from engine.api.request import GenerateRequest, Image, Message, Role, Text
+from engine.api.request import GenerateRequest, Message, Role, Text
+from engine.attachment import image_part
 from engine.client import EngineClient
 from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags, sampling_settings
 from engine.commands.context import Context
@@ -61,20 +61,6 @@ def user_message(prompt: str, pictures: list[str]) -> Message:
         raise RequestError("There is nothing to ask.", "Give --prompt a text, or pipe one in.")
     text = (Text(prompt),) if prompt.strip() else ()
     return Message(Role.USER, (*map(image_part, pictures), *text))
-
-
-def image_part(source: str) -> Image:
-    """Raises `MediaError` for what can be seen not to be a picture before any model is loaded."""
-    if source.startswith("data:"):
-        return Image(source, "data: URI")
-    if source.startswith(("http://", "https://")):
-        raise MediaError(f"{source} is on the web, and Fovea fetches no pictures.", "Download it, then give the file.")
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise MediaError(f"There is no file {source}.", "Check the spelling and the folder.")
-    if not path.is_file():
-        raise MediaError(f"{source} is not a file.", "Give the picture itself.")
-    return Image(path, path.name)
 
 
 def read_prompt(words: list[str] | None, terminal: Terminal) -> str:

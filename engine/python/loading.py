@@ -1,0 +1,135 @@
+"""`load` and `load_config`: a model on an engine of its own, and what belongs to it.
+
+MLX arrays are bound to the engine's thread, so what a caller holds are handles. Knows nothing of generating.
+"""
+
+import os
+import warnings
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from engine.api.events import ModelInfo
+from engine.api.request import LoadModel
+from engine.api.settings import CacheSettings, EngineSettings
+from engine.client import EngineClient
+from engine.device import TOO_LATE, open_blas
+from engine.environment import is_offline, settings_from_environment
+from engine.exchange import Exchange
+from engine.host import EngineHost
+from engine.python.refusal import OF_LOADING, refuse
+
+if TYPE_CHECKING:
+    from engine.run.template import ChatTemplate
+
+_PATIENCE_S = 5.0
+"""How long the end of the program waits for the engine's thread."""
+
+
+class Model:
+    """A loaded model. `config` has its config's values as attributes. Close it, or let go of it, to free its memory."""
+
+    def __init__(self, host: EngineHost, info: ModelInfo, config: SimpleNamespace) -> None:
+        self.host = host
+        self.info = info
+        self.config = config
+        self._finalizer = weakref.finalize(self, host.close, _PATIENCE_S)
+
+    @property
+    def client(self) -> EngineClient:
+        return self.host.client
+
+    def close(self) -> None:
+        self._finalizer()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What belongs to a model besides its weights: plain Python, usable on any thread."""
+
+    tokenizer: Any
+    """mlx-lm's wrapper of the transformers tokenizer."""
+    template: "ChatTemplate"
+    marker: str | None
+    """What stands for one picture in a prompt; `None` where the model takes none."""
+
+
+def load(
+    path_or_hf_repo: str | Path,
+    adapter_path: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    max_kv_size: int | None = None,
+    prefill_step_size: int | None = None,
+    settings: EngineSettings | None = None,
+    **others: Any,
+) -> tuple[Model, Processor]:
+    """A model and its processor, from `starter`, a folder, or a Hub id, which is downloaded if need be.
+
+    `settings` replace those of the environment. Raises an `EngineError` saying what is wrong.
+    """
+    refuse("load", others | {"adapter_path": adapter_path}, OF_LOADING)
+    settings = _settings(settings, max_kv_size, prefill_step_size)
+    source = str(path_or_hf_repo)
+    host = EngineHost(settings)
+    host.start()
+    try:
+        request = LoadModel(source, revision, download=not is_offline(os.environ))
+        with Exchange(host.client, request) as exchange:
+            info = exchange.finish().model
+        config, processor = _read(source, settings)
+    except BaseException:
+        host.close()
+        raise
+    if open_blas() == TOO_LATE:
+        warnings.warn(
+            "MLX was imported before Fovea could open a fast BLAS, so this will be 30 times slower than it could be. "
+            "Call engine.device.open_blas() before importing mlx.",
+            stacklevel=2,
+        )
+    return Model(host, info, SimpleNamespace(**config)), processor
+
+
+def load_config(path_or_hf_repo: str | Path, *, settings: EngineSettings | None = None) -> dict[str, Any]:
+    """The `config.json` of a model on this machine, as it stands."""
+    from engine.load.config import read_config
+    from engine.load.hub import resolve
+
+    return read_config(resolve(str(path_or_hf_repo), _settings(settings, None, None)))
+
+
+def _settings(given: EngineSettings | None, max_kv_size: int | None, prefill_step_size: int | None) -> EngineSettings:
+    settings = given or settings_from_environment(os.environ)
+    cache = CacheSettings(
+        prefill_step_size=prefill_step_size or settings.cache.prefill_step_size,
+        max_kv_size=max_kv_size or settings.cache.max_kv_size,
+    )
+    return replace(settings, cache=cache)
+
+
+def _read(source: str, settings: EngineSettings) -> tuple[dict[str, Any], Processor]:
+    # Not at the top: these bring transformers and MLX, and MLX must not come before the engine has opened a BLAS.
+    from engine.load.config import normalise, read_config
+    from engine.load.generation import generation_defaults
+    from engine.load.hub import resolve
+    from engine.load.tokenizer import load_tokenizer
+    from engine.models.registry import find_family
+    from engine.run.template import ChatTemplate
+
+    folder = resolve(source, settings)
+    config = normalise(read_config(folder))
+    family = find_family(config)
+    tokenizer = load_tokenizer(folder, generation_defaults(folder, config).eos_token_ids)
+    media = family.processor(folder, config, tokenizer) if family.processor else None
+    marker = media.marker if media else None
+    return config, Processor(tokenizer, ChatTemplate(tokenizer, family.chat_template, marker), marker)

@@ -1,0 +1,92 @@
+"""`apply_chat_template`: a question, or a conversation, to the prompt the model was trained to see.
+
+Knows nothing of how a template is rendered, nor of what the pictures show.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.api.errors import RequestError
+from engine.api.request import Image, Message, Part, Role, Text
+from engine.python.loading import Processor
+
+_TEXT_KINDS = ("text", "input_text", "output_text")
+_IMAGE_KINDS = ("image", "image_url", "input_image")
+_PLACE = Image("", "a place for a picture")
+
+Turn = str | Mapping[str, Any]
+
+
+def apply_chat_template(
+    processor: Processor,
+    config: object,
+    prompt: Turn | Sequence[Turn],
+    add_generation_prompt: bool = True,
+    return_messages: bool = False,
+    num_images: int = 0,
+    num_audios: int = 0,
+    **options: Any,
+) -> str | list[dict[str, Any]]:
+    """The rendered prompt, with one marker a picture; or the messages it was rendered from.
+
+    `prompt` is a question, a message `{"role": ..., "content": ...}`, or a list of either; content is a text or a list
+    of `{"type": "text" | "image", ...}` parts. Of `num_images`, those without a part of their own go to the front of
+    the last question. `options` are the template's own, such as `enable_thinking`. `config` is there for mlx-vlm's
+    call shape: the processor knows its template.
+    """
+    if not isinstance(processor, Processor):
+        raise TypeError(f"apply_chat_template() needs the processor that load() gives, not {type(processor).__name__}")
+    if num_audios:
+        raise RequestError("Recordings are not understood yet.", "Leave num_audios out.", code="unsupported_media")
+    if not add_generation_prompt:
+        raise RequestError("apply_chat_template() always ends where the answer begins.", code="unsupported_option")
+    turns = [prompt] if isinstance(prompt, str | Mapping) else prompt
+    messages = _with_images([_message(turn) for turn in turns], num_images)
+    if return_messages:
+        return [_plain(message) for message in messages]
+    return processor.template.render(messages, {"enable_thinking": False, **options})
+
+
+def _message(turn: Turn) -> Message:
+    if isinstance(turn, str):
+        return Message(Role.USER, (Text(turn),))
+    if extra := set(turn) - {"role", "content"}:
+        raise RequestError(
+            f"A message has {', '.join(sorted(extra))}, which is not built yet.", "Leave it out.", code="bad_message"
+        )
+    try:
+        role = Role(turn.get("role", "user"))
+    except ValueError as error:
+        known = ", ".join(role.value for role in Role)
+        raise RequestError(f"There is no role {turn['role']!r}.", f"Use one of {known}.", code="bad_message") from error
+    content = turn.get("content") or ""
+    return Message(role, (Text(content),) if isinstance(content, str) else tuple(map(_part, content)))
+
+
+def _part(part: Any) -> Part:
+    if isinstance(part, str):
+        return Text(part)
+    kind = part.get("type")
+    if kind in _TEXT_KINDS:
+        return Text(part.get("text") or part.get("content") or "")
+    if kind in _IMAGE_KINDS:
+        return _PLACE
+    raise RequestError(f"A part of a message is of type {kind!r}.", "Use text and image.", code="bad_message")
+
+
+def _with_images(messages: list[Message], count: int) -> list[Message]:
+    missing = count - sum(isinstance(part, Image) for message in messages for part in message.parts)
+    if missing <= 0:
+        return messages
+    last = next((i for i in reversed(range(len(messages))) if messages[i].role is Role.USER), None)
+    if last is None:
+        raise RequestError("There is no question to put the pictures into.", "Add a message with the role user.")
+    question = Message(Role.USER, (_PLACE,) * missing + messages[last].parts)
+    return [*messages[:last], question, *messages[last + 1 :]]
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    if all(isinstance(part, Text) for part in message.parts):
+        return {"role": message.role.value, "content": message.text}
+    parts = [{"type": "text", "text": p.text} if isinstance(p, Text) else {"type": "image"} for p in message.parts]
+    return {"role": message.role.value, "content": parts}
