@@ -12,7 +12,7 @@ from pathlib import Path
 from qt_libraries import missing_libraries, remedy
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "resources" / "samples" / "red_circle.png"
+SAMPLE = ROOT / "resources" / "samples" / "cat.jpg"
 QUESTION = "What is this?"
 
 INVISIBLE = ("offscreen", "minimal", "vnc")
