@@ -218,3 +218,13 @@ class EngineLoop:
             self._cancel(request_id)
         self._outbox.flush(self._drop)
         self.vacate()
+        if self._device is not None:
+            _leave_device()
+
+
+def _leave_device() -> None:
+    """Let MLX end the threads it keeps for this one. Left behind, they abort the process now and then as it exits."""
+    import mlx.core as mx
+
+    mx.synchronize()
+    mx.clear_streams()
