@@ -14,10 +14,11 @@ from glob import glob
 from pathlib import Path
 
 from engine.api.settings import EngineSettings
+from engine.cgroup import memory_left, memory_limit
 
 ACCELERATE = "Accelerate"
-REFERENCE = "reference (slow)"
-TOO_LATE = "reference (slow): MLX was imported before a fast one could be opened"
+REFERENCE = "slow reference BLAS"
+TOO_LATE = "slow reference BLAS: MLX was imported before a fast one could be opened"
 
 _GIB = 1 << 30
 _MKL_LP64 = 0
@@ -57,7 +58,8 @@ def open_device(settings: EngineSettings) -> Device:
     else:
         import psutil
 
-        total = psutil.virtual_memory().total
+        machine = psutil.virtual_memory().total
+        total = min(machine, memory_limit() or machine)
         kind, name = DeviceKind.CPU, f"CPU ({blas.partition(':')[0]})"
     # Freed buffers kept for reuse; MLX's own limit is as large as the memory, which starves everybody else.
     mx.set_cache_limit(min(total // 16, 4 * _GIB))
@@ -74,8 +76,10 @@ def free_memory(device: Device) -> int:
     else:
         import psutil
 
+        available = psutil.virtual_memory().available
+        left = memory_left()
         # What MLX keeps for reuse is the process's already, and free all the same.
-        free = psutil.virtual_memory().available + mx.get_cache_memory()
+        free = min(available, available if left is None else left) + mx.get_cache_memory()
     if device.memory_limit is not None:
         free = min(free, device.memory_limit - used)
     return max(free, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine.api.settings import EngineSettings
+from engine.cgroup import memory_left, memory_limit
 from engine.device import REFERENCE, TOO_LATE, Device, DeviceKind, free_memory, open_blas, open_device
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,3 +78,45 @@ def test_a_limit_that_is_used_up_leaves_nothing():
     held = mx.zeros((50_000,))
     mx.eval(held)
     assert free_memory(Device(DeviceKind.CPU, "CPU", "MKL", 10**9, memory_limit=1000)) == 0
+
+
+def container(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+VERSION_2 = {"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "anon 500\ninactive_file 150\n"}
+VERSION_1 = {
+    "memory/memory.limit_in_bytes": "1000\n",
+    "memory/memory.usage_in_bytes": "700\n",
+    "memory/memory.stat": "cache 200\ntotal_inactive_file 150\n",
+}
+
+
+@pytest.mark.parametrize("files", [VERSION_2, VERSION_1])
+def test_a_container_has_what_its_limit_leaves_and_what_its_files_only_borrow(files, tmp_path):
+    root = container(tmp_path, files)
+    assert memory_limit(root) == 1000
+    assert memory_left(root) == 450
+
+
+@pytest.mark.parametrize("files", [{}, VERSION_2 | {"memory.max": "max\n"}])
+def test_without_a_limit_the_machine_counts(files, tmp_path):
+    root = container(tmp_path, files)
+    assert memory_limit(root) is None
+    assert memory_left(root) is None
+
+
+def test_the_container_is_asked(monkeypatch):
+    monkeypatch.setattr("engine.device.memory_limit", lambda: 5_000_000)
+    monkeypatch.setattr("engine.device.memory_left", lambda: 1_000_000)
+    # It would stay for every test after this one.
+    monkeypatch.setattr(mx, "set_cache_limit", lambda limit: 0)
+    device = open_device(EngineSettings())
+    if device.kind is not DeviceKind.CPU:
+        pytest.skip("this machine has Metal")
+    assert device.total_memory == 5_000_000
+    assert free_memory(device) == 1_000_000 + mx.get_cache_memory()
