@@ -6,7 +6,7 @@ Knows no widget. What each kind of widget makes of these values is in `app/style
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QFontDatabase, QFontInfo, QGuiApplication, QPalette
+from PySide6.QtGui import QColor, QFontInfo, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
 from app.stylesheet import render_stylesheet
@@ -55,7 +55,8 @@ class TypeSizes:
 
     @classmethod
     def from_system(cls) -> "TypeSizes":
-        return cls.from_body(QFontInfo(QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)).pointSizeF())
+        font = QGuiApplication.font()
+        return cls.from_body(font.pointSizeF() if font.pointSizeF() > 0 else QFontInfo(font).pointSizeF())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Theme:
 
     def apply(self, app: QApplication) -> None:
         """Dress the whole app. Fusion lies beneath the style sheet, so that it looks the same on every system."""
-        if app.style().objectName() != "fusion":
+        if not app.styleSheet():
             app.setStyle("fusion")
         app.setPalette(self.palette())
         app.setStyleSheet(self.stylesheet())

@@ -3,7 +3,8 @@
 Knows nothing of the turn around it. Only the tail is laid out again for each new piece of text.
 """
 
-from PySide6.QtCore import QEvent, QUrl, Signal
+from PySide6.QtCore import QEvent, QTimer, QUrl, Signal
+from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from app.theme import Theme
@@ -25,17 +26,16 @@ class AnswerText(QWidget):
         self._splitter = BlockSplitter()
         self._blocks: list[Block] = []
         self._spans: list[Span] = []
-        self.committed = TextPane("Answer")
-        self.live = TextPane("Answer being written", is_final=False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        for pane in (self.committed, self.live):
-            pane.hide()
-            pane.link_activated.connect(self.link_activated)
-            pane.copy_requested.connect(self.copy_requested)
-            layout.addWidget(pane)
-        self._use_theme(Theme.current(QApplication.instance()))
+        self.setLayout(QVBoxLayout())
+        self.layout().setContentsMargins(0, 0, 0, 0)
+        self.layout().setSpacing(0)
+        self.committed = self._add_pane("Answer", is_final=True)
+        self.live: TextPane | None = None
+        self._new_theme = QTimer(self)
+        self._new_theme.setSingleShot(True)
+        self._new_theme.timeout.connect(self._on_new_theme)
+        self._theme = Theme.current(QApplication.instance())
+        self._writer = MarkdownWriter(self._theme)
 
     @property
     def source(self) -> str:
@@ -44,27 +44,49 @@ class AnswerText(QWidget):
     def append(self, text: str) -> None:
         self._pieces.append(text)
         self._commit(self._splitter.append(text))
+        if self.live is None:
+            self.live = self._add_pane("Answer being written", is_final=False)
+            self._tail = LiveTail(self.live.document(), self._writer)
         self._show_tail()
 
     def finish(self) -> None:
         self._commit(self._splitter.finish())
-        self._show_tail()
+        if self.live is not None:
+            self.live.hide()
+            self.live.deleteLater()
+            self.live = None
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
-            theme = Theme.current(QApplication.instance())
-            if theme != self._theme:
-                self._use_theme(theme)
+            self.update()  # the new colours are put in when it is painted, which most of a long conversation is not
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        theme = Theme.current(QApplication.instance())
+        if theme != self._theme and not self._new_theme.isActive():
+            self._new_theme.start()
+
+    def _on_new_theme(self) -> None:
+        self._use_theme(Theme.current(QApplication.instance()))
 
     def _use_theme(self, theme: Theme) -> None:
         self._theme = theme
         self._writer = MarkdownWriter(theme)
-        self._tail = LiveTail(self.live.document(), self._writer)
         blocks, self._blocks, self._spans = self._blocks, [], []
         self.committed.document().clear()
         self._commit(blocks)
-        self._show_tail()
+        if self.live is not None:
+            self._tail = LiveTail(self.live.document(), self._writer)
+            self._show_tail()
+
+    def _add_pane(self, name: str, *, is_final: bool) -> TextPane:
+        pane = TextPane(name, is_final=is_final)
+        pane.hide()
+        pane.link_activated.connect(self.link_activated)
+        pane.copy_requested.connect(self.copy_requested)
+        self.layout().addWidget(pane)
+        return pane
 
     def _commit(self, blocks: list[Block]) -> None:
         if not blocks:

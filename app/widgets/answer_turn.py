@@ -34,9 +34,7 @@ class AnswerTurn(QWidget):
         self.text.link_activated.connect(self.link_activated)
         self.text.copy_requested.connect(self.copy_requested)
         self.busy = Pulse()
-        self.error = TextPane("What went wrong")
-        self.error.setProperty("tone", "error")
-        self.error.hide()
+        self.error: TextPane | None = None
         self.copy_button = CopyButton("Copy the answer")
         self.copy_button.clicked.connect(lambda: self.copy_requested.emit(self.text.source))
         self.again_button = QuietButton("refresh", "Answer again")
@@ -67,13 +65,20 @@ class AnswerTurn(QWidget):
         self.text.finish()
         if self.thinking is not None:
             self.thinking.finish()
-        self.error.show_plain(error)
-        self.error.setVisible(bool(error))
+        if error:
+            self._show_error(error)
         self.footer.setText(footer)
         self.footer.setVisible(bool(footer))
         self.copy_button.setVisible(bool(self.text.source))
         self._foot.show()
         self._reveal()
+
+    def _show_error(self, message: str) -> None:
+        if self.error is None:
+            self.error = TextPane("What went wrong")
+            self.error.setProperty("tone", "error")
+            self.layout().insertWidget(self.layout().indexOf(self._foot), self.error)
+        self.error.show_plain(message)
 
     def set_last(self, is_last: bool) -> None:
         """Only the last answer can be asked for again; its buttons are always in sight."""
@@ -104,5 +109,5 @@ class AnswerTurn(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_SPACING.tiny)
-        for widget in (self.text, self.error, self.busy, self._foot):
+        for widget in (self.text, self.busy, self._foot):
             layout.addWidget(widget)
