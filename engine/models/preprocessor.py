@@ -26,7 +26,8 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     """What the checkpoint says of its pictures; empty if it says nothing. transformers 5 may keep it as a part of
     `processor_config.json`. Raises `CheckpointError` for a file that cannot be read."""
     alone = _read(folder / "preprocessor_config.json")
-    return alone or _read(folder / "processor_config.json").get("image_processor") or {}
+    said = alone or _read(folder / "processor_config.json").get("image_processor") or {}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -41,15 +42,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def processor_type(settings: Settings) -> str:
-    """`CLIPImageProcessor` and so on, without the word for which of transformers' back ends wrote it; empty: unsaid."""
+def _processor_type(settings: Settings) -> str:
+    """`CLIPImageProcessor` and so on, without the word for which of transformers' back ends wrote it."""
     name = settings.get("image_processor_type") or settings.get("feature_extractor_type") or ""
     return name.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
 
 
 def picture_recipe(settings: Settings) -> PictureRecipe:
     """The recipe of a CLIP, SigLIP or LLaVA processor. Raises `CheckpointError` for another type."""
-    kind = processor_type(settings)
+    kind = _processor_type(settings)
     if kind in ("CLIPImageProcessor", "LlavaImageProcessor"):
         size, crop, mean, std = {"shortest_edge": 224}, {"height": 224, "width": 224}, CLIP_MEAN, CLIP_STD
     elif kind == "SiglipImageProcessor":

@@ -71,6 +71,11 @@ def test_transformers_5_keeps_the_settings_inside_the_processors_file(tmp_path):
     assert read_preprocessor(tmp_path) == {"size": {"longest_edge": 9}}
 
 
+def test_a_setting_that_is_null_was_not_said(tmp_path):
+    write(tmp_path, {"size": None, "do_resize": None, "resample": 2})
+    assert read_preprocessor(tmp_path) == {"resample": 2}
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "\x00"])
 def test_a_torn_file_is_named(tmp_path, text):
     (tmp_path / "preprocessor_config.json").write_text(text)
