@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TINY = "tiny"
+"""The engine's own random model, written when it is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -15,7 +18,7 @@ class Options:
     model: str | None = None
     """Load this one instead of the one used last."""
     selftest: bool = False
-    selftest_model: str = "starter"
+    selftest_model: str = TINY
     report_start: bool = False
 
 
@@ -27,7 +30,10 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--model", help="a folder, a Hub repository on this machine, or 'starter'")
     parser.add_argument("--selftest", action="store_true", help="check this installation, print a JSON report, exit")
     parser.add_argument(
-        "--selftest-model", metavar="MODEL", default="starter", help="the model --selftest asks (default: starter)"
+        "--selftest-model",
+        metavar="MODEL",
+        default=TINY,
+        help="the model --selftest asks; by default a tiny random one, 'starter' for a real answer",
     )
     parser.add_argument(
         "--report-start", action="store_true", help="print how long the window took to appear, as JSON, and exit"

@@ -9,6 +9,7 @@ from enum import Enum
 from app.state.catalogue import CatalogueEntry, Machine, best_for
 from app.state.engine_port import EnginePort
 from app.state.notice import Notice
+from engine.api.errors import NoModelError
 from engine.api.events import Event, Failed, Finished, FinishReason, LocalModel, ModelInfo, Progress, Status
 from engine.api.request import ListModels, LoadModel, PullModel
 
@@ -104,6 +105,10 @@ class ModelsState:
             self._take_listing(event)
         elif self.activity is not None and event.request_id == self.activity.request_id:
             self._take_activity(self.activity, event)
+        elif isinstance(event, Failed) and event.code == NoModelError.code:
+            # A load that was given up or failed half-way has cost the model before it.
+            self.loaded = None
+            self.changed.send(self)
 
     def _start(self, task: Task, source: str) -> None:
         self.cancel()

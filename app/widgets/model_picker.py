@@ -5,12 +5,13 @@ Knows nothing of how models are loaded; it shows `ModelsState` and hands choices
 
 from PySide6.QtCore import QModelIndex, QPoint, Qt
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QListView, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QProgressBar, QVBoxLayout, QWidget
 
 from app.models.model_list import ModelListModel
 from app.state.model_rows import RowKind, loaded_name, state_text
 from app.state.models import ModelsState
 from app.state.wording import percent
+from app.widgets.elided_label import ElidedLabel
 from app.widgets.icon_button import IconButton
 from app.widgets.menu_button import MenuButton
 from app.widgets.model_delegate import ModelDelegate
@@ -25,7 +26,7 @@ class ModelPicker(QWidget):
         self._state = state
         self.button = MenuButton("Choose a model")
         self.button.clicked.connect(self.open_list)
-        self.state_label = QLabel()
+        self.state_label = ElidedLabel()
         self.state_label.setProperty("role", "caption")
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)

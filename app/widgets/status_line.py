@@ -1,4 +1,4 @@
-"""The small print under the composer: what is going on, how fast the last answer came, how full the context is.
+"""The small print under the composer: what is going on, and how full the context is.
 
 Knows nothing of events; it is handed sentences.
 """

@@ -24,12 +24,13 @@ class Tinted:
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange:
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.EnabledChange):
             self._tint()
 
     def _tint(self) -> None:
         theme = Theme.current(QApplication.instance())
-        colour = theme.accent_text if self.property("role") == "round" else theme.muted
+        is_filled = self.property("role") == "round" and self.isEnabled()
+        colour = theme.accent_text if is_filled else theme.muted
         if self._icon_name and colour != self._tinted_with:
             self._tinted_with = colour
             self.setIcon(load_icon(self._icon_name, colour))

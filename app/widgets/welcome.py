@@ -4,17 +4,18 @@ Knows nothing of files or models; it says which button was pressed.
 """
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.icons import load_app_icon
 from app.state.model_rows import STARTER_NOTE
 from app.state.models import ModelsState
 from app.state.wording import bytes_text
+from app.widgets.centred import centred
 
 WIDTH = 520
 
 
-class Welcome(QWidget):
+class Welcome(QScrollArea):
     """Signals: `attach_requested()`, `sample_requested()`."""
 
     attach_requested = Signal()
@@ -35,7 +36,9 @@ class Welcome(QWidget):
         buttons.addWidget(self.sample_button)
         buttons.addStretch(1)
         self.starter_card = StarterCard(models)
-        column = QVBoxLayout(self)
+        page = QWidget()
+        page.setProperty("role", "page")
+        column = QVBoxLayout(page)
         column.setContentsMargins(24, 24, 24, 24)
         column.setSpacing(8)
         column.addStretch(3)
@@ -52,8 +55,11 @@ class Welcome(QWidget):
         column.addSpacing(12)
         column.addLayout(buttons)
         column.addStretch(2)
-        column.addLayout(_centred(self.starter_card))
+        column.addLayout(centred(self.starter_card))
         column.addStretch(1)
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
 
 class StarterCard(QFrame):
@@ -117,15 +123,6 @@ def _sentence(text: str, role: str) -> QLabel:
     label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
     label.setWordWrap(True)
     return label
-
-
-def _centred(widget: QWidget) -> QHBoxLayout:
-    """As wide as it may be. (An alignment would do the same, but forget that wrapped text needs more height.)"""
-    row = QHBoxLayout()
-    row.addStretch(1)
-    row.addWidget(widget, 1000)
-    row.addStretch(1)
-    return row
 
 
 def _app_icon() -> QLabel:

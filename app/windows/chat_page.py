@@ -26,6 +26,7 @@ from app.state.chat import (
 from app.state.models import ModelsState
 from app.state.wording import answer_footer, context_text, progress_text
 from app.thumbnails import read_thumbnail
+from app.widgets.centred import centred
 from app.widgets.composer import Composer
 from app.widgets.drop_area import DropArea
 from app.widgets.error_banner import ErrorBanner
@@ -35,6 +36,8 @@ from app.widgets.transcript import TranscriptView
 from app.widgets.welcome import Welcome
 from engine.api.events import Failed
 
+COLUMN_WIDTH = 828
+"""A little more than the transcript's lines of text: in a wide window the page stays a column."""
 TRANSCRIPT_PICTURE = 480
 SAMPLE_QUESTION = "What is this?"
 
@@ -95,20 +98,15 @@ class ChatPage(DropArea):
         self.banner.show_error(failed.message, failed.hint)
 
     def _lay_out(self) -> None:
-        foot = QVBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.setSpacing(6)
-        foot.addWidget(self.composer)
-        foot.addWidget(self.status)
-        head = QVBoxLayout()
-        head.setContentsMargins(16, 8, 16, 0)
-        head.addWidget(self.banner)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(head)
+        layout.setContentsMargins(16, 8, 16, 8)
+        layout.setSpacing(6)
+        layout.addLayout(centred(self.banner))
         layout.addWidget(self._middle, 1)
-        layout.addLayout(foot)
+        layout.addLayout(centred(self.composer))
+        layout.addLayout(centred(self.status))
+        for widget in (self.banner, self.composer, self.status):
+            widget.setMaximumWidth(COLUMN_WIDTH)
 
     def _connect(self, models: ModelsState) -> None:
         self._chat.changed.connect(self._on_chat_changed)
@@ -152,27 +150,27 @@ class ChatPage(DropArea):
                 self.transcript.append_thinking(change.text)
             case AnswerEnded():
                 self.transcript.finish_answer(answer_footer(change.finished))
-                self._end_answer(answer_footer(change.finished))
+                self._end_answer()
                 self.status.show_context(context_text(change.finished))
             case AnswerFailed():
                 self.transcript.fail_answer(change.failed.message)
                 self.show_failure(change.failed)
-                self._end_answer("")
+                self._end_answer()
             case Cleared():
                 self.transcript.clear()
                 self._middle.setCurrentWidget(self.welcome)
                 self.banner.hide()
                 self.composer.clear_text()
-                self._end_answer("")
+                self._end_answer()
                 self.status.show_context("")
 
     def _show_busy(self, words: str) -> None:
         self.status.show_activity(words)
         self.transcript.set_busy(words)
 
-    def _end_answer(self, summary: str) -> None:
+    def _end_answer(self) -> None:
         self.composer.set_running(False)
-        self.status.show_activity(summary)
+        self.status.show_activity("")
         self.composer.setFocus()
 
     def _show_refusals(self, refusals: list[str]) -> None:

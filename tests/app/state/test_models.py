@@ -99,6 +99,14 @@ def test_a_refused_model_leaves_the_loaded_one(models, port):
     assert len(port.requests) == 2
 
 
+def test_a_model_that_the_engine_no_longer_has_is_not_shown_as_loaded(models):
+    models.load(STARTER)
+    finish_load(models, "r1")
+    models.take(Failed("r9", "no_model", "No model is loaded.", "Choose a model first.", Fault.USER))
+    assert state_text(models) == "No model is loaded"
+    assert not any(row.current for row in model_rows(models))
+
+
 def test_the_best_model_for_the_memory_is_offered_beside_the_starter(models):
     assert models.better_model() is None
     models.load(STARTER)

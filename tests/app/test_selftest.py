@@ -1,0 +1,37 @@
+"""`fovea-app --selftest`, as a packaged app is checked: in its own process, with the real engine and a tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments):
+    environ = {name: value for name, value in os.environ.items() if name != "QT_QPA_PLATFORM"}
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, env=environ, capture_output=True, text=True)
+
+
+def test_all_is_well_with_a_tiny_model():
+    found = run("-m", "app", "--selftest")
+    report = json.loads(found.stdout)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert report["ok"]
+    assert report["answer"]["picture"]
+    assert report["answer"]["text"]
+    assert report["imports"]["failed"] == {}
+    assert report["imports"]["tried"] > 100
+    assert report["quit"]["seconds"] < 2
+    assert "PySide6-Essentials" in report["versions"]
+
+
+def test_a_model_that_is_not_there_fails_the_test_and_says_so(tmp_path):
+    found = run("-m", "app", "--selftest", "--selftest-model", tmp_path / "nothing")
+    report = json.loads(found.stdout)
+    assert found.returncode == 1
+    assert not report["ok"]
+    assert not report["model"]["ok"]
+    assert "nothing" in report["model"]["error"]
+    assert report["window"]["ok"]
