@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QEvent, QObject, QSettings, QTimer, Signal
-from PySide6.QtGui import QFileOpenEvent
+from PySide6.QtCore import QObject, QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from app.bridge import Bridge
 from app.engine_thread import EngineThread, LoopFactory, build_loop
+from app.file_opener import FileOpener
 from app.options import Options
 from app.preferences import Preferences
 from app.start_report import print_start_report
@@ -110,18 +110,6 @@ class Application(QObject):
 
     def _on_closing(self) -> None:
         self._preferences.geometry = self.window.saveGeometry()
-
-
-class FileOpener(QObject):
-    """Hears of pictures opened with Fovea from the Finder. Signals: `opened(list[Path])`."""
-
-    opened = Signal(list)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.FileOpen and isinstance(event, QFileOpenEvent) and event.file():
-            self.opened.emit([Path(event.file())])
-            return True
-        return super().eventFilter(watched, event)
 
 
 def run(options: Options) -> int:

@@ -3,8 +3,6 @@
 Knows nothing of attachments; it says what was dropped.
 """
 
-from pathlib import Path
-
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QImage, QResizeEvent
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
@@ -68,7 +66,7 @@ class DropArea(QWidget):
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
         if offer.paths:
-            self.files_dropped.emit(list[Path](offer.paths))
+            self.files_dropped.emit(list(offer.paths))
         else:
             self.image_dropped.emit(QImage(event.mimeData().imageData()))
 

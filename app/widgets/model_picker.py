@@ -34,7 +34,7 @@ class ModelPicker(QWidget):
         self.progress.setAccessibleName("Progress of the model")
         self.cancel_button = IconButton("close", "Cancel", "Cancel loading")
         self.cancel_button.clicked.connect(state.cancel)
-        self.list = ModelList(state)
+        self.list = ModelList(state, self)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
@@ -66,7 +66,7 @@ class ModelPicker(QWidget):
 class ModelList(QFrame):
     """The pop-up list. Choosing a line loads that model, or downloads it first."""
 
-    def __init__(self, state: ModelsState, parent: QWidget | None = None) -> None:
+    def __init__(self, state: ModelsState, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self._state = state
         self.setProperty("role", "card")

@@ -4,7 +4,6 @@ Knows nothing of what is sent or to whom.
 """
 
 from math import ceil
-from pathlib import Path
 
 from PySide6.QtCore import QMimeData, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QResizeEvent
@@ -52,7 +51,7 @@ class PromptEdit(QPlainTextEdit):
         offer = read_offer(source)
         # Office programs put a picture of the text beside the text; then the text is meant.
         if offer.paths:
-            self.files_pasted.emit(list[Path](offer.paths))
+            self.files_pasted.emit(list(offer.paths))
         elif offer.has_image and not source.hasText():
             self.image_pasted.emit(QImage(source.imageData()))
         elif source.hasText():

@@ -6,7 +6,6 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
 from PySide6.QtCore import QSettings
-from PySide6.QtGui import QColor, QImage
 
 from app.application import Application
 from app.options import Options
@@ -14,6 +13,7 @@ from app.preferences import Preferences
 from engine.api.settings import EngineSettings
 from tests.app.fake_loop import FakeLoop
 from tests.app.paths import RESOURCES
+from tests.app.pictures import draw_image
 
 
 @pytest.fixture
@@ -22,12 +22,6 @@ def picture(tmp_path, qapp):
     path = tmp_path / "red.png"
     draw_image("red").save(str(path))
     return path
-
-
-def draw_image(colour):
-    image = QImage(32, 24, QImage.Format.Format_RGB32)
-    image.fill(QColor(colour))
-    return image
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PySide6.QtGui import QGuiApplication
 from app.state.attachments import Attachment
 from app.thumbnails import ThumbnailLoader
 from app.widgets.composer import Composer
-from tests.app.conftest import draw_image
+from tests.app.pictures import draw_image
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from PySide6.QtGui import QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
 
 from app.widgets.drop_area import DropArea
-from tests.app.conftest import draw_image
 from tests.app.drags import COPY, LEFT, NO_KEY, drag_in, drop, holding
+from tests.app.pictures import draw_image
 
 
 @pytest.fixture

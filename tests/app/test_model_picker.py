@@ -33,7 +33,6 @@ def state(port):
 def picker(qtbot, state):
     picker = ModelPicker(state)
     qtbot.addWidget(picker)
-    qtbot.addWidget(picker.list)
     picker.show()
     return picker
 

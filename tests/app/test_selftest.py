@@ -35,3 +35,12 @@ def test_a_model_that_is_not_there_fails_the_test_and_says_so(tmp_path):
     assert not report["model"]["ok"]
     assert "nothing" in report["model"]["error"]
     assert report["window"]["ok"]
+
+
+def test_the_start_is_reported_and_the_app_quits():
+    """As `benchmarks/start.py` has it; how fast it is depends on the machine and is not judged here."""
+    environ = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-m", "app", "--report-start"]
+    found = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert 0 < json.loads(found.stdout)["window_ms"] < 60_000

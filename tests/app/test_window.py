@@ -8,13 +8,14 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QFileOpenEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QFileDialog
 
-from app.application import FileOpener, slot_excepthook
+from app.application import slot_excepthook
+from app.file_opener import FileOpener
 from app.state.chat import Outcome
 from engine.api.errors import MediaError
 from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta
 from engine.api.request import GenerateRequest, Image, LoadModel, PullModel, Role, Text
-from tests.app.conftest import draw_image
 from tests.app.drags import drop, holding
+from tests.app.pictures import draw_image
 from tests.fake_engine import TIMINGS, USAGE, WAIT, fail, speak, speak_until_cancelled
 
 
@@ -140,7 +141,8 @@ def test_regenerating_asks_the_same_once_more(open_app, qtbot, picture):
 
 
 def test_an_error_is_a_banner_with_what_to_do_and_the_window_goes_on(open_app, qtbot, picture, transcript_calls):
-    app = open_app({GenerateRequest: fail(MediaError("“red.png” is cut short.", "Export it again."))})
+    scripts = iter([fail(MediaError("“red.png” is cut short.", "Export it again.")), speak("Fine")])
+    app = open_app({GenerateRequest: lambda request_id, request: next(scripts)(request_id, request)})
     app.page.attach_files([picture])
     ask(app, qtbot, "What is this?")
     wait_for_answer(app, qtbot)
@@ -150,7 +152,6 @@ def test_an_error_is_a_banner_with_what_to_do_and_the_window_goes_on(open_app, q
     assert transcript_calls[-1] == ("fail_answer", "“red.png” is cut short.")
     banner.dismiss_button.click()
     assert not banner.isVisible()
-    app.fake._scripts[GenerateRequest] = speak("Fine")
     ask(app, qtbot, "And now?")
     wait_for_answer(app, qtbot)
     assert [message.text for message in questions(app)[1].prompt] == ["And now?"]
