@@ -10,13 +10,13 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.llama import Model, ModelArgs
 from PIL import Image
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, MediaProcessor, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.gguf_llama import read_gguf_llama
+from engine.models.decoders.text import build_decoder
 from engine.models.layers.switched_lora import AdapterSwitch, switch_lora
 from engine.models.layers.windows import average_pool_same
 from engine.models.media.letterbox import letterbox
@@ -42,7 +42,7 @@ class StarterModel(VisionLanguageModel):
     def __init__(self, config: Config) -> None:
         super().__init__()
         picture = config["vision_config"]
-        self.language_model = Model(ModelArgs.from_dict(config["text_config"]))
+        self.language_model = build_decoder(config["text_config"])
         self.tower = EfficientNetLite(picture["tower"])
         self.trunk = TextShapeTrunk(_within(config["tensor_shapes"], "trunk."))
         self.projector = SemanticGridGlyphProjector(_within(config["tensor_shapes"], "projector."))
@@ -68,7 +68,10 @@ class StarterModel(VisionLanguageModel):
 
     def look(self, pixels: mx.array) -> TowerFeatures:
         """`pixels` (1, H, W, 3) uint8"""
-        return self.tower((pixels.astype(mx.float32) - _MEAN) / _SCALE)
+        return self.tower(self.normalised(pixels))
+
+    def normalised(self, pixels: mx.array) -> mx.array:
+        return (pixels.astype(mx.float32) - _MEAN) / _SCALE
 
     def read(self, seen: TowerFeatures) -> tuple[mx.array, mx.array]:
         """Letter logits (1, H', W', letters + 1) and grid features (1, cells, D)."""

@@ -27,8 +27,8 @@ class ChannelNorm(nn.Module):
 
 
 class TextShapeTrunk(nn.Module):
-    """Layers have the checkpoint's names: the main branch goes from b to g, and the digit of a side branch is the stage of
-    the tower that it reads."""
+    """Layers have the checkpoint's names: the main branch goes from b to g, and the digit of a side branch is the stage
+    of the tower that it reads."""
 
     def __init__(self, shapes: Shapes) -> None:
         """`shapes` are PyTorch's, by name within the trunk."""
