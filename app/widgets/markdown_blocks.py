@@ -21,6 +21,7 @@ from app.widgets.markdown_lines import (
     is_table_rule,
     is_underline,
     item_in,
+    starts_next_item,
 )
 
 
@@ -101,6 +102,8 @@ class BlockSplitter:
             self._take(self._line + line + "\n")
             self._line = ""
         self._line += rest
+        if self._open is not None and self._open.marker is not None and starts_next_item(self._line, self._open.marker):
+            self._close()  # no need to wait for the end of the line
         return self._hand_over()
 
     def finish(self) -> list[Block]:

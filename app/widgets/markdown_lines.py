@@ -12,6 +12,7 @@ _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)$")
 _QUOTE = re.compile(r" {0,3}>")
 _ITEM = re.compile(r"( {0,3})([-+*]|(\d{1,9})([.)]))(?:([ \t]+)(?=\S)|[ \t]*$)")
+_ITEM_TEXT = re.compile(r" {0,3}(?:[-+*]|\d{1,9}[.)]) {1,4}[^\W_]")
 _TABLE_CELL = re.compile(r"[ \t]*:?-+:?[ \t]*")
 
 CODE_INDENT = 4
@@ -70,6 +71,11 @@ def item_in(line: str) -> ItemMarker | None:
     gap = indent_of(" " * width + (match[5] or "")) - width
     content = width + (gap if 1 <= gap <= CODE_INDENT else 1)
     return ItemMarker(content, match[4] or match[2], int(match[3]) if match[3] else None, match.end() == len(line))
+
+
+def starts_next_item(line: str, current: ItemMarker) -> bool:
+    """Whether `line`, which may not be complete, is beyond doubt the next item of the list that `current` is in."""
+    return _ITEM_TEXT.match(line) is not None and indent_of(line) < current.content_indent
 
 
 def is_blank(line: str) -> bool:

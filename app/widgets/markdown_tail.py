@@ -21,6 +21,10 @@ _SETTLED = re.compile(r"\s*(?:(?:[-*+>]|#+|\d+[.)])\s+)*[^\W\d_]")
 """The start of a line that no further words on it can turn into a heading, a list item or a fence."""
 _WORDS = re.compile(r"[^\W_]*(?:[ ,.;?'-]+[^\W_]*)*")
 """What neither opens nor closes any markup."""
+_AFTER_MARKUP = frozenset("*_`~)]>")
+"""After these, what follows looks different from what came before."""
+_UNFINISHED = re.compile(r"[:/@&]|www")
+"""In the last word: an address or a character's name, which more letters make a different one."""
 
 
 class LiveTail:
@@ -52,13 +56,13 @@ class LiveTail:
         if len(new.source) > _SHORT:
             return len(new.source) < len(old.source) + len(old.source) // _GROWTH
         added = new.source[len(self._shown) :]
-        if new.kind is BlockKind.CODE:
+        if new.kind in (BlockKind.CODE, BlockKind.TABLE):
             return "\n" not in added
-        return new.kind is not BlockKind.TABLE and _is_more_words(self._shown, added)
+        return _is_more_words(self._shown, added)
 
     def _extend(self, block: Block) -> None:
         if block.kind is BlockKind.TABLE:
-            return  # rows come when it is rendered again; half a row would only look broken
+            return  # its rows come whole, when it is rendered again
         added = block.source[len(self._shown) :]
         self._writer.extend(self._document, added, is_code=block.kind is BlockKind.CODE)
         self._shown = block.source
@@ -75,8 +79,9 @@ class LiveTail:
 
 def _is_more_words(shown: str, added: str) -> bool:
     line = shown[shown.rfind("\n") + 1 :]
-    word = line[line.rfind(" ") + 1 :] + added
-    return _SETTLED.match(line) is not None and "www" not in word and _WORDS.fullmatch(word) is not None
+    if _SETTLED.match(line) is None or line[-1] in _AFTER_MARKUP or _WORDS.fullmatch(added) is None:
+        return False
+    return _UNFINISHED.search(line[line.rfind(" ") + 1 :] + added) is None
 
 
 def _without_half_a_fence(block: Block) -> Block:

@@ -354,6 +354,23 @@ def test_a_new_theme_repaints_old_answers(view):
     assert len(turn.text.committed.findChildren(CodeBar)) == 1
 
 
+def test_focus_by_keyboard_is_shown_around_a_text(view, qtbot):
+    pane = ask(view).text.committed
+    accent = QColor(Theme.light().accent)
+
+    def is_framed() -> bool:
+        image = pane.grab().toImage()
+        return any(image.pixelColor(x, 0) == accent for x in range(image.width()))
+
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow)
+    pane.setFocus(Qt.FocusReason.MouseFocusReason)
+    assert not is_framed()
+    pane.clearFocus()
+    pane.setFocus(Qt.FocusReason.TabFocusReason)
+    assert is_framed()
+
+
 def test_everything_has_a_name(view):
     view.add_user_turn("q", [picture()])
     view.begin_answer()
