@@ -3,6 +3,7 @@
 Knows nothing of models. Has to come before the first import of MLX, which binds its BLAS when it is loaded.
 """
 
+import contextlib
 import ctypes
 import os
 import site
@@ -22,6 +23,7 @@ TOO_LATE = "slow reference BLAS: MLX was imported before a fast one could be ope
 
 _GIB = 1 << 30
 _MKL_LP64 = 0
+_MKL_TBB = 4
 
 
 class DeviceKind(Enum):
@@ -114,9 +116,20 @@ def _open(path: str) -> bool:
     except OSError:
         return False
     if hasattr(library, "MKL_Set_Interface_Layer"):
-        # MLX passes 32-bit integers; an environment that asks MKL for 64-bit ones would make every product wrong.
-        library.MKL_Set_Interface_Layer(_MKL_LP64)
+        _set_up_mkl(library, Path(path).parent)
     return True
+
+
+def _set_up_mkl(library: ctypes.CDLL, folder: Path) -> None:
+    # MLX passes 32-bit integers; an environment that asks MKL for 64-bit ones would make every product wrong.
+    library.MKL_Set_Interface_Layer(_MKL_LP64)
+    # MKL's own threads spin at every barrier: where something else wants the cores too, a first token took 20 s that
+    # takes 1 s with TBB's, which are as fast on an idle machine.
+    for runtime in sorted(folder.glob("libtbb.so.*")):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
+            library.MKL_Set_Threading_Layer(_MKL_TBB)
+            return
 
 
 def _is_open(path: str) -> bool:
