@@ -38,8 +38,8 @@ from engine.inbox import Inbox
 
 log = logging.getLogger("fovea.app")
 
-SHUT_DOWN_MS = 1800
-"""Quitting takes no longer than two seconds, whatever the engine is doing."""
+SHUT_DOWN_MS = 1500
+"""What the engine gets to end what it is doing: quitting as a whole takes no longer than two seconds."""
 
 
 class Application(QObject):

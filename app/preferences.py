@@ -20,7 +20,7 @@ class Preferences:
 
     @last_model.setter
     def last_model(self, source: str) -> None:
-        self._store.setValue(_MODEL, source)
+        self._write(_MODEL, source)
 
     @property
     def geometry(self) -> QByteArray:
@@ -29,4 +29,9 @@ class Preferences:
 
     @geometry.setter
     def geometry(self, geometry: QByteArray) -> None:
-        self._store.setValue(_GEOMETRY, geometry)
+        self._write(_GEOMETRY, geometry)
+
+    def _write(self, key: str, value: object) -> None:
+        """At once: the process may have to leave without ceremony."""
+        self._store.setValue(key, value)
+        self._store.sync()
