@@ -67,7 +67,7 @@ def _folder(
 
         return write_tiny_smolvlm(scratch)
     try:
-        return resolve(request.source, settings)
+        return resolve(request.source, settings, request.revision)
     except HubError:
         if not request.download:
             raise

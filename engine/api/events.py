@@ -170,7 +170,9 @@ class Failed:
         return cls(request_id, error.code, error.message, error.hint, error.fault)
 
     def to_error(self) -> EngineError:
-        return EngineError(self.message, self.hint, code=self.code, fault=self.fault)
+        """The error again, of its own class where the code is that of one."""
+        kind = next((kind for kind in EngineError.__subclasses__() if kind.code == self.code), EngineError)
+        return kind(self.message, self.hint, code=self.code, fault=self.fault)
 
 
 @dataclass(frozen=True, slots=True)

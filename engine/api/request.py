@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from engine.api.errors import RequestError
 from engine.api.settings import SamplingSettings
 
 
@@ -81,6 +82,14 @@ class GenerateRequest:
     """Whether deltas carry each token's log-probability."""
     template_options: tuple[tuple[str, object], ...] = ()
     """Further variables for the chat template, such as `("enable_thinking", True)`."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise RequestError(
+                f"max_tokens is {self.max_tokens}; it has to be at least 1.", "Leave it out for no limit."
+            )
+        if "" in self.stop:
+            raise RequestError("A stop string is empty.", "Leave it out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 Read once, at the edge (the command line, the app's composition root); nothing further in looks at the environment.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from engine.api.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,25 @@ class SamplingSettings:
     """An n-gram of this length never occurs twice in the answer; 0 is off."""
     seed: int | None = None
     """The same seed gives the same text, whatever else runs; `None` draws one."""
+
+    def __post_init__(self) -> None:
+        """Raises `RequestError` naming the value that is out of range."""
+        _check("temperature", self.temperature, 0, 100)
+        _check("top_p", self.top_p, 0, 1)
+        _check("top_k", self.top_k, 0)
+        _check("min_p", self.min_p, 0, 1)
+        _check("repetition_penalty", self.repetition_penalty, 0.01, 100)
+        _check("repetition_context_size", self.repetition_context_size, 0)
+        _check("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
+        _check("seed", self.seed, 0, 2**64 - 1)
+
+
+def _check(name: str, value: float | None, least: float, most: float = math.inf) -> None:
+    # Not-a-number is in no range.
+    if value is None or least <= value <= most:
+        return
+    limits = f"at least {least}" if most == math.inf else f"between {least} and {most}"
+    raise RequestError(f"{name} is {value}; it has to be {limits}.", "Leave it out for the model's own setting.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Knows nothing of what is in a model beyond whether it could be loaded. Only `pull` uses the network.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -19,8 +20,9 @@ __all__ = ["local_models", "pull", "remove_model", "resolve"]
 STARTER = "starter"
 
 
-def resolve(source: str, settings: EngineSettings) -> Path:
-    """The folder that `source` stands for: `starter`, a folder, or a repository in the Hub cache.
+def resolve(source: str, settings: EngineSettings, revision: str | None = None) -> Path:
+    """The folder that `source` stands for: `starter`, a folder, or a repository in the Hub cache, there of `revision`
+    (a branch, a tag or a commit) where one is named.
 
     Raises `HubError` for a repository that would have to be pulled first, `CheckpointError` for what is no model.
     """
@@ -35,11 +37,12 @@ def resolve(source: str, settings: EngineSettings) -> Path:
         raise CheckpointError(f"There is no folder {path}.", "Check its name, and whether its disk is connected.")
     check_id(source)
     repo = repository(source, settings)
-    if (snapshot := _snapshot(repo)) is not None:
+    if (snapshot := _revision(repo, revision) if revision else _snapshot(repo)) is not None:
         return snapshot
     begun = " completely" if repo.is_dir() else ""
+    named = f" in its revision {revision}" if revision else ""
     raise HubError(
-        f"{source} is not{begun} on this machine.",
+        f"{source} is not{begun} on this machine{named}.",
         f"Download it with `fovea models pull {source}`, or give a folder.",
         code="not_downloaded",
     )
@@ -93,6 +96,16 @@ def _snapshot(repo: Path) -> Path | None:
     commit = main.read_text(encoding="utf-8").strip() if main.is_file() else ""
     latest = sorted(snapshots, key=lambda path: (path.name == commit, path.stat().st_mtime))
     return latest[-1] if latest else None
+
+
+def _revision(repo: Path, revision: str) -> Path | None:
+    """The files of a branch, a tag or a commit, as the cache knows them."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", revision) or ".." in revision:
+        raise RequestError(f"{revision!r} is no revision.", "Give a branch, a tag or a commit.")
+    reference = repo / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    folder = repo / "snapshots" / commit
+    return folder if (folder / "config.json").is_file() else None
 
 
 def _local_model(repo: Path) -> LocalModel:

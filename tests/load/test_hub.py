@@ -54,6 +54,15 @@ def test_without_a_main_branch_the_latest_snapshot_will_do(settings):
     assert resolve("org/model", settings) == only
 
 
+def test_a_revision_is_the_one_that_was_named_or_none(settings):
+    cached(settings, "org/model", "b" * 40)
+    other = cached(settings, "org/model", "c" * 40, main=False)
+    (other.parents[1] / "refs" / "v2").write_text("c" * 40)
+    assert resolve("org/model", settings, "v2") == resolve("org/model", settings, "c" * 40) == other
+    assert "v3" in refusal(HubError, resolve, "org/model", settings, "v3").message
+    refusal(RequestError, resolve, "org/model", settings, "../../refs")
+
+
 def test_a_repository_that_is_not_here_says_how_to_get_it(settings):
     error = refusal(HubError, resolve, "org/model", settings)
     assert error.code == "not_downloaded"
