@@ -130,7 +130,10 @@ class EngineLoop:
             return
         if self._generation is not None:
             self._generation.cancel(request_id)
+        was_exclusive = self._exclusive is not None and self._exclusive[0] == request_id
         self._drop(request_id)
+        if was_exclusive:
+            self._outbox.emit(self._status(request_id))
         self._outbox.emit(Finished(request_id, FinishReason.CANCELLED))
 
     def _drop(self, request_id: str) -> None:
@@ -189,6 +192,8 @@ class EngineLoop:
         try:
             event = next(job)
         except Exception as error:  # noqa: BLE001 - whatever a job raises is its request's failure, not the engine's
+            if with_status:
+                self._outbox.emit(self._status(request_id))
             self._outbox.fail(request_id, error)
             return True
         if event is None:

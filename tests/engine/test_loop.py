@@ -319,3 +319,24 @@ def test_the_random_model_for_self_tests_is_written_when_asked_for_and_leaves_no
     assert isinstance(ask(host.client, LoadModel("tiny")).end(), Finished)
     assert list(tmp_path.glob("fovea-*")) == []
     assert isinstance(ask(host.client, about(picture())).end(), Finished)
+
+
+def test_a_load_that_is_cancelled_or_fails_half_way_says_that_no_model_is_left(client, tiny_llama, monkeypatch):
+    from engine import session
+
+    def endless(checkpoint):
+        while True:
+            yield 1, 2
+
+    def torn(checkpoint):
+        yield 1, 2
+        raise OSError("the disk was pulled out")
+
+    for materialise in (endless, torn):
+        monkeypatch.setattr(session, "materialise", materialise)
+        load = ask(client, LoadModel(str(tiny_llama)))
+        load.wait_for(lambda events: any(isinstance(e, Progress) and e.stage is Stage.LOADING for e in events))
+        client.cancel(load.request_id)
+        load.end()
+        assert isinstance(load.events[-2], Status)
+        assert load.events[-2].model is None
