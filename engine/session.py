@@ -45,7 +45,8 @@ class Session:
         return self.checkpoint.info
 
     def sampler(self, request: GenerateRequest, prompt: Prompt) -> Sampler:
-        settings = resolve(request.sampling, self.checkpoint.generation.sampling)
+        adapter = self.checkpoint.model.adapter_for(prompt.media)
+        settings = resolve(request.sampling, self.checkpoint.generation.under(adapter))
         seed = settings.seed if settings.seed is not None else secrets.randbits(32)
         return Sampler(settings, mx.array(prompt.token_ids), seed=seed, logprobs=request.logprobs)
 

@@ -4,10 +4,11 @@ Knows nothing of requests, which may ask for something else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engine.api.errors import CheckpointError, RequestError
 from engine.api.settings import SamplingSettings
 from engine.load.config import read_json, text_config
 
@@ -18,6 +19,15 @@ class GenerationDefaults:
     """An answer ends at any of these."""
     max_new_tokens: int | None = None
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    adapters: Mapping[str, SamplingSettings] = field(default_factory=dict)
+    """What holds instead, setting by setting, while an adapter of the checkpoint's own is on."""
+
+    def under(self, adapter: str | None) -> SamplingSettings:
+        """The settings of a conversation that runs under this adapter."""
+        if adapter is None or adapter not in self.adapters:
+            return self.sampling
+        changes = {name: value for name, value in asdict(self.adapters[adapter]).items() if value is not None}
+        return replace(self.sampling, **changes)
 
 
 def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDefaults:
@@ -26,7 +36,11 @@ def generation_defaults(folder: Path, config: Mapping[str, Any]) -> GenerationDe
     written = read_json(path) if path.is_file() else {}
     sources = (written, config, text_config(config))
     ids = next((found for source in sources if (found := _ids(source.get("eos_token_id")))), frozenset())
-    return GenerationDefaults(ids, written.get("max_new_tokens"), _sampling(written))
+    try:
+        adapters = {name: _sampling(entry) for name, entry in written.get("adapters", {}).items()}
+        return GenerationDefaults(ids, written.get("max_new_tokens"), _sampling(written), adapters)
+    except (RequestError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds a setting that cannot be used: {error}", "Get the file again.") from error
 
 
 def _ids(value: object) -> frozenset[int]:

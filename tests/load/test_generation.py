@@ -1,6 +1,7 @@
 """When an answer ends and how its tokens are drawn, from a checkpoint's files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,3 +43,17 @@ def test_a_torn_file_is_named(tmp_path):
     (tmp_path / "generation_config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"generation_config\.json"):
         generation_defaults(tmp_path, {})
+
+
+def test_settings_of_an_adapter_hold_only_under_it_and_leave_the_others(tmp_path):
+    picture = {"no_repeat_ngram_size": 4}
+    folder = folder_with(tmp_path, do_sample=True, top_p=0.8, adapters={"picture": picture})
+    defaults = generation_defaults(folder, {})
+    assert defaults.under("picture") == replace(defaults.sampling, no_repeat_ngram_size=4)
+    assert defaults.under(None) == defaults.under("other") == defaults.sampling
+
+
+@pytest.mark.parametrize("written", [{"repetition_penalty": -1}, {"repetition_penalty": "high"}, {"adapters": 3}])
+def test_a_setting_that_cannot_be_used_is_the_checkpoints_fault(tmp_path, written):
+    with pytest.raises(CheckpointError, match=r"generation_config\.json"):
+        generation_defaults(folder_with(tmp_path, **written), {})

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from engine.api.errors import CheckpointError
+from engine.api.settings import SamplingSettings
 from engine.load.checkpoint import describe, prepare
 from engine.load.generation import generation_defaults
 from tests.reference.ours import CPU
@@ -42,12 +43,17 @@ def test_it_says_what_it_is(folder):
 def test_its_answers_end_and_do_not_loop(folder):
     defaults = generation_defaults(folder, {})
     assert defaults.eos_token_ids == {0, 2}
-    assert defaults.sampling.no_repeat_ngram_size
+    assert defaults.under("picture").no_repeat_ngram_size
     assert defaults.sampling.temperature is None
 
 
+def test_the_guard_leaves_text_only_answers_to_the_base_model(folder):
+    defaults = generation_defaults(folder, {})
+    assert defaults.under(None) == SamplingSettings()
+
+
 def test_the_guard_against_loops_changes_no_answer_of_the_definition(folder, described):
-    size = generation_defaults(folder, {}).sampling.no_repeat_ngram_size
+    size = generation_defaults(folder, {}).under("picture").no_repeat_ngram_size
     for picture in described["pictures"].values():
         for answer in picture["answers"]:
             ids = answer["new_ids"]
