@@ -8,7 +8,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint packaging/constraints.txt
-STARTER := $(BIN)/python -m engine.load.starter
+STARTER := $(BIN)/python -m engine.loading.starter
 QT_LIBRARIES := $(BIN)/python packaging/qt_libraries.py
 
 # Touched when an installation is complete, so that the next `make run` starts at once.

@@ -15,7 +15,7 @@ open_blas()
 import mlx.core as mx  # noqa: E402  (after the BLAS)
 import numpy as np  # noqa: E402
 
-from engine.load.gguf_tokenizer import write_tokenizer  # noqa: E402
+from engine.loading.gguf_tokenizer import write_tokenizer  # noqa: E402
 from engine.models.decoders.gguf_llama import read_gguf_llama  # noqa: E402
 
 VOCABULARY = 49280

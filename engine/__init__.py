@@ -4,10 +4,7 @@ Importing it costs nothing: each name brings its module, and MLX behind it, when
 """
 
 from importlib import import_module
-from types import ModuleType
 from typing import Any
-
-import engine.load
 
 _HOMES = {
     "load": "engine.python.loading",
@@ -18,16 +15,6 @@ _HOMES = {
     "apply_chat_template": "engine.python.templating",
 }
 __all__ = list(_HOMES)
-
-
-class _LoadRoom(ModuleType):
-    """The package `engine.load` and the function `engine.load` share a name, so the package can be called."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return import_module(_HOMES["load"]).load(*args, **kwargs)
-
-
-engine.load.__class__ = _LoadRoom
 
 
 def __getattr__(name: str) -> Any:

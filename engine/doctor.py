@@ -134,7 +134,7 @@ def check_token(settings: EngineSettings) -> Check:
 
 
 def check_starter(settings: EngineSettings) -> Check:
-    from engine.load.starter import missing_files, starter_folder
+    from engine.loading.starter import missing_files, starter_folder
 
     folder = starter_folder(settings.resources)
     if missing := missing_files(folder):
@@ -146,7 +146,7 @@ def check_starter(settings: EngineSettings) -> Check:
 def check_tiny_model(settings: EngineSettings) -> Check:
     """Four tokens of noise through the same engine, loader and loop as any other model."""
     from engine.host import EngineHost
-    from engine.load.tiny import write_tiny_llama
+    from engine.loading.tiny import write_tiny_llama
 
     question = (Message(Role.USER, (Text("Hello"),)),)
     request = GenerateRequest(question, max_tokens=4, sampling=SamplingSettings(temperature=0))

@@ -60,10 +60,10 @@ def _folder(
     request_id: str, request: LoadModel, settings: EngineSettings, scratch: Path
 ) -> Generator[Progress | None, None, Path]:
     """Where the model lies; fetched first if that was asked for."""
-    from engine.load.hub import resolve
+    from engine.loading.hub import resolve
 
     if request.source == TINY:
-        from engine.load.tiny import write_tiny_smolvlm
+        from engine.loading.tiny import write_tiny_smolvlm
 
         return write_tiny_smolvlm(scratch)
     try:
@@ -85,15 +85,15 @@ def pull(request_id: str, request: PullModel, settings: EngineSettings) -> Job:
 
 
 def list_models(request_id: str, request: ListModels, settings: EngineSettings) -> Job:
-    from engine.load.hub import local_models
+    from engine.loading.hub import local_models
 
     models: tuple[LocalModel, ...] = local_models(settings)
     yield Finished(request_id, FinishReason.DONE, models=models)
 
 
 def describe_model(request_id: str, request: DescribeModel, settings: EngineSettings) -> Job:
-    from engine.load.checkpoint import describe
-    from engine.load.hub import resolve
+    from engine.loading.checkpoint import describe
+    from engine.loading.hub import resolve
 
     folder = resolve(request.source, settings)
     info: ModelInfo = describe(request.source, folder)
@@ -101,7 +101,7 @@ def describe_model(request_id: str, request: DescribeModel, settings: EngineSett
 
 
 def remove_model(request_id: str, request: RemoveModel, settings: EngineSettings) -> Job:
-    from engine.load.hub import remove_model as remove
+    from engine.loading.hub import remove_model as remove
 
     remove(request.repo_id, settings)
     yield Finished(request_id, FinishReason.DONE)
@@ -125,7 +125,7 @@ def download(
     shared = _Download()
 
     def work() -> None:
-        from engine.load.hub import pull as fetch
+        from engine.loading.hub import pull as fetch
 
         try:
             report = shared.reports.put

@@ -16,8 +16,8 @@ from engine.api.events import ModelInfo
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings, SamplingSettings
 from engine.device import Device, free_memory
-from engine.load.checkpoint import Checkpoint, materialise, prepare
-from engine.load.memory import preflight
+from engine.loading.checkpoint import Checkpoint, materialise, prepare
+from engine.loading.memory import preflight
 from engine.run.prompt import Prompt, PromptBuilder
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate

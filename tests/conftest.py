@@ -10,7 +10,7 @@ open_blas()
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory):
     """A folder with a tiny random text model."""
-    from engine.load.tiny import write_tiny_llama
+    from engine.loading.tiny import write_tiny_llama
 
     return write_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
 
@@ -18,6 +18,6 @@ def tiny_llama(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_smolvlm(tmp_path_factory):
     """A folder with a tiny random model that takes pictures."""
-    from engine.load.tiny import write_tiny_smolvlm
+    from engine.loading.tiny import write_tiny_smolvlm
 
     return write_tiny_smolvlm(tmp_path_factory.mktemp("tiny-smolvlm"))

@@ -17,7 +17,7 @@ from PIL import Image
 from engine.api.events import Modality
 
 Config = Mapping[str, Any]
-"""A `config.json` after `engine.load.config` has normalised its spellings."""
+"""A `config.json` after `engine.loading.config` has normalised its spellings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,7 @@ class VisionLanguageModel(nn.Module):
     def select_adapter(self, name: str | None) -> None:
         """Make the next calls run under this adapter. Called by the runner before each of them."""
 
-    def __call__(
-        self, ids: mx.array, cache: list[Any] | None = None, embeddings: mx.array | None = None
-    ) -> mx.array:
+    def __call__(self, ids: mx.array, cache: list[Any] | None = None, embeddings: mx.array | None = None) -> mx.array:
         """Logits (B, L, V). With `embeddings` (B, L, D) the ids only give the shape."""
         if embeddings is None:
             return self.language_model(ids, cache=cache)

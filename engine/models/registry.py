@@ -66,6 +66,4 @@ def _unknown(model_type: str, config: Config) -> str:
 
 
 def _hint() -> str:
-    return (
-        f"Known are {', '.join(known_model_types())}, and the text models that mlx-lm runs, such as llama and qwen3."
-    )
+    return f"Known are {', '.join(known_model_types())}, and the text models that mlx-lm runs, such as llama and qwen3."

@@ -102,8 +102,8 @@ def load(
 
 def load_config(path_or_hf_repo: str | Path, *, settings: EngineSettings | None = None) -> dict[str, Any]:
     """The `config.json` of a model on this machine, as it stands."""
-    from engine.load.config import read_config
-    from engine.load.hub import resolve
+    from engine.loading.config import read_config
+    from engine.loading.hub import resolve
 
     return read_config(resolve(str(path_or_hf_repo), _settings(settings, None, None)))
 
@@ -119,10 +119,10 @@ def _settings(given: EngineSettings | None, max_kv_size: int | None, prefill_ste
 
 def _read(source: str, settings: EngineSettings) -> tuple[dict[str, Any], Processor]:
     # Not at the top: these bring transformers and MLX, and MLX must not come before the engine has opened a BLAS.
-    from engine.load.config import normalise, read_config
-    from engine.load.generation import generation_defaults
-    from engine.load.hub import resolve
-    from engine.load.tokenizer import load_tokenizer
+    from engine.loading.config import normalise, read_config
+    from engine.loading.generation import generation_defaults
+    from engine.loading.hub import resolve
+    from engine.loading.tokenizer import load_tokenizer
     from engine.models.registry import find_family
     from engine.run.template import ChatTemplate
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from engine.device import Device, DeviceKind
-from engine.load.checkpoint import materialise, prepare
+from engine.loading.checkpoint import materialise, prepare
 from engine.models.base import PreparedMedia
 
 CPU = Device(DeviceKind.CPU, "a test's", "none", total_memory=1 << 40)

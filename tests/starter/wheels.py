@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from engine.load.wheel import Wheel
+from engine.loading.wheel import Wheel
 
 MEMBER = "fake/tiny.gguf"
 TOKENS = ["<|end|>", "<|start|>", "a", "b", "ab"]

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from engine.api.errors import CheckpointError
-from engine.load.tokenizer import load_tokenizer
-from tests.load.checkpoints import copy_of
+from engine.loading.tokenizer import load_tokenizer
+from tests.loading.checkpoints import copy_of
 
 
 def refusal(folder):

@@ -80,7 +80,7 @@ def _write_model(folder: Path, config: dict[str, Any], seed: int, *, prefix: str
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
-    from engine.load.config import normalise
+    from engine.loading.config import normalise
     from engine.models.registry import find_family
 
     _write_json(folder / "config.json", config)

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.api.errors import CheckpointError, RequestError
 from engine.api.settings import SamplingSettings
-from engine.load.config import read_json, text_config
+from engine.loading.config import read_json, text_config
 
 
 @dataclass(frozen=True, slots=True)

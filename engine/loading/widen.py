@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from engine.load.quantize import unpack
+from engine.loading.quantize import unpack
 from engine.sizes import format_size
 
 Packings = Mapping[str, dict[str, Any]]

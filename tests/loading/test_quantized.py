@@ -6,9 +6,9 @@ import pytest
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 
 from engine.api.errors import CheckpointError
-from engine.load.checkpoint import materialise, prepare
-from engine.load.quantize import describe_quantization, packings, quantization_of, renames
-from tests.load.checkpoints import CPU, METAL, copy_of, edit_config
+from engine.loading.checkpoint import materialise, prepare
+from engine.loading.quantize import describe_quantization, packings, quantization_of, renames
+from tests.loading.checkpoints import CPU, METAL, copy_of, edit_config
 
 IDS = mx.array([[1, 5, 9, 200, 3, 3, 77]])
 

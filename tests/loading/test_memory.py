@@ -6,9 +6,9 @@ import pytest
 
 from engine.api.errors import MemoryRefused
 from engine.api.settings import CacheSettings, EngineSettings
-from engine.load.checkpoint import prepare
-from engine.load.memory import STATED_CONTEXT, context_length, estimate, preflight
-from tests.load.checkpoints import METAL
+from engine.loading.checkpoint import prepare
+from engine.loading.memory import STATED_CONTEXT, context_length, estimate, preflight
+from tests.loading.checkpoints import METAL
 
 DECODER = {
     "num_hidden_layers": 10,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.api.errors import CheckpointError
-from engine.load.config import custom_code, read_json
-from engine.load.quiet import quiet_transformers
+from engine.loading.config import custom_code, read_json
+from engine.loading.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper

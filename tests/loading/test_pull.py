@@ -11,11 +11,11 @@ from huggingface_hub.utils import _http
 
 from engine.api.errors import CheckpointError, DiskError, HubError
 from engine.api.settings import EngineSettings
-from engine.load import pull as pull_module
-from engine.load import transfer
-from engine.load.hub import resolve
-from engine.load.pull import PullCancelled, hub_token, pull
-from tests.load.fake_hub import COMMIT, FakeHub, model_files
+from engine.loading import pull as pull_module
+from engine.loading import transfer
+from engine.loading.hub import resolve
+from engine.loading.pull import PullCancelled, hub_token, pull
+from tests.loading.fake_hub import COMMIT, FakeHub, model_files
 
 
 @pytest.fixture

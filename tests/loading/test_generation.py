@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from engine.api.errors import CheckpointError
-from engine.load.generation import generation_defaults
+from engine.loading.generation import generation_defaults
 
 
 def folder_with(tmp_path, **written):

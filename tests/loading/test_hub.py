@@ -6,7 +6,7 @@ import pytest
 
 from engine.api.errors import CheckpointError, HubError, RequestError
 from engine.api.settings import EngineSettings
-from engine.load.hub import local_models, remove_model, resolve
+from engine.loading.hub import local_models, remove_model, resolve
 
 
 @pytest.fixture

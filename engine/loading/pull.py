@@ -12,8 +12,8 @@ from typing import Any
 
 from engine.api.errors import CheckpointError, DiskError
 from engine.api.settings import EngineSettings
-from engine.load.hub_errors import malformed, translated
-from engine.load.transfer import Transfer, fetch
+from engine.loading.hub_errors import malformed, translated
+from engine.loading.transfer import Transfer, fetch
 from engine.sizes import format_size
 
 log = logging.getLogger(__name__)

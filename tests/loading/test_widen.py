@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from engine.load.widen import widen
+from engine.loading.widen import widen
 
 PACKED = {"a": {"group_size": 32, "bits": 4, "mode": "affine"}}
 

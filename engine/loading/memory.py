@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.api.errors import MemoryRefused
 from engine.api.settings import EngineSettings
-from engine.load.config import text_config
+from engine.loading.config import text_config
 from engine.sizes import format_size
 
 if TYPE_CHECKING:
-    from engine.load.checkpoint import Checkpoint
+    from engine.loading.checkpoint import Checkpoint
 
 STATED_CONTEXT = 4096
 """Tokens that have to fit; longer conversations take what is free then."""

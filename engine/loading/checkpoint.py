@@ -15,13 +15,13 @@ from mlx.utils import tree_flatten
 from engine.api.errors import CheckpointError, MemoryRefused
 from engine.api.events import ModelInfo
 from engine.device import Device, DeviceKind, free_memory
-from engine.load.config import custom_code, normalise, read_config, refuse_code
-from engine.load.generation import GenerationDefaults, generation_defaults
-from engine.load.memory import context_length, estimate
-from engine.load.quantize import describe_quantization, packings, quantization_of, quantize, renames
-from engine.load.tokenizer import load_tokenizer
-from engine.load.weights import bind, open_weights
-from engine.load.widen import Widened, widen
+from engine.loading.config import custom_code, normalise, read_config, refuse_code
+from engine.loading.generation import GenerationDefaults, generation_defaults
+from engine.loading.memory import context_length, estimate
+from engine.loading.quantize import describe_quantization, packings, quantization_of, quantize, renames
+from engine.loading.tokenizer import load_tokenizer
+from engine.loading.weights import bind, open_weights
+from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
 from engine.models.registry import find_family
 from engine.sizes import format_size

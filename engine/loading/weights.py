@@ -12,7 +12,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError
-from engine.load.safetensors import AGAIN, read_header
+from engine.loading.safetensors import AGAIN, read_header
 
 INDEX = "model.safetensors.index.json"
 

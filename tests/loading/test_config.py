@@ -5,7 +5,7 @@ import json
 import pytest
 
 from engine.api.errors import CheckpointError
-from engine.load.config import custom_code, normalise, read_config, refuse_code, text_config
+from engine.loading.config import custom_code, normalise, read_config, refuse_code, text_config
 
 LLAMA = {
     "model_type": "llama",

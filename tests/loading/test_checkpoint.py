@@ -9,8 +9,8 @@ from mlx_lm.utils import load_model
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.load.checkpoint import describe, materialise, prepare
-from tests.load.checkpoints import CPU, METAL, copy_of, edit_config, edit_weights
+from engine.loading.checkpoint import describe, materialise, prepare
+from tests.loading.checkpoints import CPU, METAL, copy_of, edit_config, edit_weights
 
 IDS = mx.array([[1, 5, 9]])
 

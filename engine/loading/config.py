@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.errors import CheckpointError
-from engine.load.layers import spell_layers
-from engine.load.quiet import quiet_transformers
-from engine.load.rope import spell_rope
+from engine.loading.layers import spell_layers
+from engine.loading.quiet import quiet_transformers
+from engine.loading.rope import spell_rope
 
 TEXT_KEYS = ("text_config", "language_config", "llm_config")
 """Where composite models keep their decoder's config."""

@@ -10,7 +10,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from engine.api.errors import CheckpointError
-from engine.load.config import text_config
+from engine.loading.config import text_config
 
 _PACKED = {"mxfp4": {"group_size": 32, "bits": 4}, "mxfp8": {"group_size": 32, "bits": 8}}
 

