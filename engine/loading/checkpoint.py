@@ -16,6 +16,7 @@ from engine.api.errors import CheckpointError, MemoryRefused
 from engine.api.events import ModelInfo
 from engine.device import Device, DeviceKind, free_memory
 from engine.loading.config import custom_code, normalise, read_config, refuse_code
+from engine.loading.cpu import suit_cpu
 from engine.loading.generation import GenerationDefaults, generation_defaults
 from engine.loading.memory import context_length, estimate
 from engine.loading.quantize import describe_quantization, packings, quantization_of, quantize, renames
@@ -150,6 +151,8 @@ def _fill(
         widened = widen(weights, packed, free_memory(device) + reclaimable - besides)
     quantize(model, widened.packed)
     bind(model, widened.weights)
+    if device.kind is DeviceKind.CPU:
+        suit_cpu(model)
     model.eval()
     return parameters, widened
 

@@ -88,7 +88,7 @@ def test_the_peak_stays_near_the_weights_when_they_are_converted(tiny_llama, tmp
     for _ in materialise(checkpoint):
         pass
     assert mx.get_active_memory() - before <= checkpoint.weight_bytes * 1.02
-    assert mx.get_peak_memory() - before <= checkpoint.weight_bytes * 1.35
+    assert mx.get_peak_memory() - before <= checkpoint.weight_bytes * 1.5
     arrays = [array for _, array in tree_flatten(checkpoint.model.parameters())]
     assert {array.dtype for array in arrays} == {mx.float32}
 

@@ -107,7 +107,7 @@ def save(ours: Ours, block: dict, names: Prefixes, source: Path, target: Path) -
 def test_a_packed_checkpoint_gives_the_logits_of_the_packed_module(packed, recipe, tmp_path):
     how, pair = packed
     text, pictures = question(how.case)
-    ours = Ours(pair.folder)
+    ours = Ours(pair.folder, KEEPS_PACKED)
     block = quantise(ours, recipe)
     wanted = ours.logits(text, pictures)
     folder = save(ours, block, how.names, pair.folder, tmp_path / "packed")

@@ -7,6 +7,7 @@ from mlx_lm.models.llama import Model, ModelArgs
 from PIL import Image
 
 from engine.models.families.starter import MARKER
+from engine.models.layers.rotary import share_rotary_tables
 from tests.starter.test_vectors import drawn, rendered, turn
 
 QUESTION = "What is this?"
@@ -16,6 +17,7 @@ def bare_language_model(starter):
     """mlx-lm's own module, with the same weights and no place for an adapter."""
     args = starter.model.language_model.args
     bare = Model(ModelArgs.from_dict(vars(args)))
+    share_rotary_tables(bare)
     weights = tree_flatten(starter.model.language_model.parameters())
     bare.load_weights([(name, array) for name, array in weights if "lora" not in name], strict=True)
     return bare
