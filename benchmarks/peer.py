@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -62,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--pictures", type=int, default=4, help="the first is the cold one, the others give a median")
+    parser.add_argument("--rounds", type=int, default=3, help="starts of each program; rows are medians over them")
     parser.add_argument("--only", type=int, choices=range(1, len(COMPARISONS) + 1), help="one comparison alone")
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     arguments = parser.parse_args()
@@ -73,7 +75,7 @@ def main() -> int:
     chosen = COMPARISONS if arguments.only is None else COMPARISONS[arguments.only - 1 : arguments.only]
     measured = {}
     for comparison in chosen:
-        rows = compare(comparison, pictures, arguments.max_tokens)
+        rows = compare(comparison, pictures, arguments.max_tokens, arguments.rounds)
         print_table(comparison.title, rows)
         measured[comparison.title] = [{**vars(row), "ratio": row.ratio} for row in rows]
     if arguments.json:
@@ -106,17 +108,20 @@ def draw_pictures(count: int) -> list[Path]:
     return paths
 
 
-def compare(comparison: Comparison, pictures: list[Path], max_tokens: int) -> list[Row]:
+def compare(comparison: Comparison, pictures: list[Path], max_tokens: int, rounds: int) -> list[Row]:
     model = checkpoint(comparison)
     blas = str(fast_blas()) if comparison.same_blas and sys.platform == "linux" else None
-    fovea = run_side("fovea", Path(sys.executable), model, pictures, max_tokens, blas)
-    peer = run_side("mlx-vlm", ENVIRONMENT / "bin" / "python", model, pictures, max_tokens, blas)
-    check_equal_work(fovea["answers"], peer["answers"], max_tokens)
+    fovea, peer = [], []
+    # In turns, so that a machine that is slower for a while is so for both.
+    for _ in range(rounds):
+        fovea.append(run_side("fovea", Path(sys.executable), model, pictures, max_tokens, blas))
+        peer.append(run_side("mlx-vlm", ENVIRONMENT / "bin" / "python", model, pictures, max_tokens, blas))
+        check_equal_work(fovea[-1]["answers"], peer[-1]["answers"], max_tokens)
 
-    def both(name: str, unit: str, read: Any, less_is_better: bool = True) -> Row:
-        return Row(name, unit, read(fovea), read(peer), less_is_better)
+    def both(name: str, unit: str, read: Callable[[dict[str, Any]], float], less_is_better: bool = True) -> Row:
+        return Row(name, unit, median(map(read, fovea)), median(map(read, peer)), less_is_better)
 
-    def warm(key: str) -> Any:
+    def warm(key: str) -> Callable[[dict[str, Any]], float]:
         return lambda side: median(answer[key] for answer in side["answers"][1:] or side["answers"])
 
     return [
