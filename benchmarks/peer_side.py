@@ -28,8 +28,8 @@ class Program(Protocol):
 
 class Fovea:
     def __init__(self) -> None:
-        # Fovea is installed without torch. The tests' environment has it, and transformers would import it: 3 s, 250 MB,
-        # and threads that slow MLX down.
+        # Fovea is installed without torch. The tests' environment has it, and transformers would import it: 3 s,
+        # 250 MB, and threads that slow MLX down.
         sys.modules["torch"] = None  # type: ignore[assignment]
         from engine.api.settings import EngineSettings
         from engine.host import EngineHost
