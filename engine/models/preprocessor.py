@@ -51,7 +51,7 @@ def _processor_type(settings: Settings) -> str:
 def picture_recipe(settings: Settings) -> PictureRecipe:
     """The recipe of a CLIP, SigLIP or LLaVA processor. Raises `CheckpointError` for another type."""
     kind = _processor_type(settings)
-    if kind in ("CLIPImageProcessor", "LlavaImageProcessor"):
+    if kind in ("CLIPImageProcessor", "LlavaImageProcessor", "LlavaNextImageProcessor"):
         size, crop, mean, std = {"shortest_edge": 224}, {"height": 224, "width": 224}, CLIP_MEAN, CLIP_STD
     elif kind == "SiglipImageProcessor":
         size, crop, mean, std = {"height": 224, "width": 224}, None, HALF, HALF

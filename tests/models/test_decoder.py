@@ -1,5 +1,6 @@
 import mlx.core as mx
 import pytest
+from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError
 from engine.models.decoders.text import PREFIX, build_decoder, sanitize_decoder
@@ -54,3 +55,26 @@ def test_two_tensors_under_one_name_are_an_error():
     table = mx.zeros((1,))
     with pytest.raises(CheckpointError, match=r"lm_head\.weight twice"):
         rename({"lm_head.weight": table, "model.lm_head.weight": table}, (("model.", ""),))
+
+
+GRANITE = CONFIG | {
+    "model_type": "granite",
+    "logits_scaling": 1.0,
+    "attention_multiplier": 0.5,
+    "embedding_multiplier": 2.0,
+    "residual_multiplier": 1.0,
+    "max_position_embeddings": 32,
+    "num_key_value_heads": 2,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "rope_theta": 100.0,
+}
+
+
+def test_a_decoder_that_only_looks_ids_up_takes_embeddings_too():
+    decoder = build_decoder(GRANITE)
+    names = {name for name, _ in tree_flatten(decoder.parameters())}
+    ids = mx.array([[1, 2, 3]])
+    handed = decoder.model.embed_tokens(ids)
+    assert mx.array_equal(decoder(mx.zeros_like(ids), input_embeddings=handed), decoder(ids))
+    assert {name for name, _ in tree_flatten(decoder.parameters())} == names

@@ -9,8 +9,11 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import (
     get_resize_output_image_size,
 )
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from engine.models.anyres import AnyresRecipe, unpadded
 from engine.models.pictures import Values
 from engine.models.preprocessor import HALF, picture_recipe
 from engine.models.tiles import TileRecipe, scaled_size
@@ -70,3 +73,35 @@ def test_single_pictures(kind, settings, size):
     ours = picture_recipe({"image_processor_type": kind.__name__} | settings)(drawn(size))
     assert ours.dtype == np.float32
     assert (ours == theirs).all()
+
+
+POINTS = [[40, 80], [80, 40], [80, 80], [120, 40], [40, 120], [40, 200]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"shortest_edge": 40}, "crop_size": {"height": 40, "width": 40}},
+        {"size": {"height": 36, "width": 36}, "crop_size": {"height": 40, "width": 40}, "do_center_crop": False},
+        {"size": {"shortest_edge": 40}, "crop_size": {"height": 20, "width": 20}, "resample": 2},
+    ],
+    ids=["as they are", "scaled", "cropped"],
+)
+def test_the_best_of_several_resolutions(settings, size):
+    settings = settings | {"image_grid_pinpoints": POINTS}
+    theirs = LlavaNextImageProcessorPil(**settings)(drawn(size), return_tensors="np")["pixel_values"][0]
+    named = settings | {"image_processor_type": "LlavaNextImageProcessorFast"}
+    ours, (rows, columns) = AnyresRecipe.read(named, picture_recipe(named), ())(drawn(size))
+    assert len(ours) == 1 + rows * columns
+    assert (ours == theirs).all()
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1, 5000), (5000, 1), (640, 427)])
+@pytest.mark.parametrize("grid", [(1, 2), (2, 2), (5, 1)])
+def test_how_many_features_show_the_picture(size, grid):
+    width, height = size
+    rows, columns = unpadded((height, width), (grid[0] * 24, grid[1] * 24))
+    theirs = LlavaNextProcessor._get_unpadded_features(None, height, width, 24, 24, *grid)
+    tall, wide = rows[1] - rows[0], columns[1] - columns[0]
+    assert (tall * wide, tall) == theirs

@@ -5,6 +5,7 @@ Knows nothing of pictures; hands in `input_embeddings`, and leaves the rest to m
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -13,6 +14,7 @@ from mlx_lm.utils import _get_classes
 from engine.api.errors import CheckpointError
 from engine.models.base import Config
 from engine.models.decoders.gemma3 import scale_exactly
+from engine.models.decoders.handed import take_embeddings
 from engine.models.decoders.mistral import slide_every_layer
 
 PREFIX = "language_model."
@@ -49,6 +51,8 @@ def build_decoder(config: Config) -> nn.Module:
         raise CheckpointError(f"The config of this {config['model_type']} decoder cannot be used: {error}") from error
     if (amend := AMENDMENTS.get(config["model_type"])) is not None:
         amend(decoder, config)
+    if "input_embeddings" not in signature(decoder.__call__).parameters:
+        take_embeddings(decoder)
     return decoder
 
 

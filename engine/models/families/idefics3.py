@@ -18,11 +18,9 @@ from engine.models.pictures import Values, fingerprint
 from engine.models.preprocessor import HALF, read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleConnector
 from engine.models.tiles import TileRecipe, expansion
+from engine.models.towers.features import in_groups
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-
-TILES_AT_ONCE = 4
-"""Bounds the memory for attention scores where they are not fused: at 1024 patches and 12 heads, 50 MB a tile."""
 
 NAMES: Prefixes = (
     ("model.vision_model.", "vision_model."),
@@ -56,13 +54,11 @@ class Idefics3(VisionLanguageModel):
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """`pixel_values` (tiles, 3, side, side) -> (tiles * features, D)."""
-        pixels = mx.array(media.arrays["pixel_values"])
-        groups = []
-        for first in range(0, len(pixels), TILES_AT_ONCE):
-            groups.append(self.connector(self.vision_model(pixels[first : first + TILES_AT_ONCE])))
-            mx.eval(groups[-1])
-        features = mx.concatenate(groups)
+        features = in_groups(self._look, mx.array(media.arrays["pixel_values"]))
         return features.reshape(-1, features.shape[-1])
+
+    def _look(self, pixels: mx.array) -> mx.array:
+        return self.connector(self.vision_model(pixels))
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         weights = sanitize_tower(rename(weights, NAMES), "vision_model.")

@@ -16,9 +16,8 @@ from engine.models.names import Prefixes, rename
 from engine.models.pictures import PictureRecipe, fingerprint
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
-from engine.models.towers.clip import ClipTower
-from engine.models.towers.siglip import SiglipTower
-from engine.models.towers.vit import VisionTransformer, ViTConfig, sanitize_tower
+from engine.models.towers.features import SIGLIP, Features, build_tower
+from engine.models.towers.vit import ViTConfig, sanitize_tower
 
 NAMES: Prefixes = (
     ("model.vision_tower.vision_model.", "vision_tower."),
@@ -40,12 +39,10 @@ TEMPLATE = (
 class Llava(VisionLanguageModel):
     def __init__(self, config: Config):
         super().__init__()
-        vision = ViTConfig.read(config["vision_config"])
-        self.vision_tower = _tower(config["vision_config"]["model_type"], vision)
-        self._layers = feature_layers(config)
-        self._drops_first = config["vision_feature_select_strategy"] == "default"
+        self._features = Features.read(config)
+        self.vision_tower = build_tower(config["vision_config"])
         self.multi_modal_projector = MLPProjector(
-            vision.hidden_size * len(self._layers),
+            self._features.width,
             config["text_config"]["hidden_size"],
             hidden_act=config["projector_hidden_act"],
             bias=config["multimodal_projector_bias"],
@@ -54,33 +51,12 @@ class Llava(VisionLanguageModel):
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """`pixel_values` (1, 3, H, W) -> (features, D)."""
-        states = self.vision_tower.hidden_states(mx.array(media.arrays["pixel_values"]))
-        seen = mx.concatenate([states[layer] for layer in self._layers], axis=-1)
-        return self.multi_modal_projector(seen[0, 1:] if self._drops_first else seen[0])
+        seen = self._features.of(self.vision_tower, mx.array(media.arrays["pixel_values"]))
+        return self.multi_modal_projector(seen[0])
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         weights = sanitize_tower(rename(weights, NAMES), "vision_tower.")
         return sanitize_decoder(self.language_model, weights)
-
-
-def _tower(model_type: str, config: ViTConfig) -> VisionTransformer:
-    if model_type == "clip_vision_model":
-        return ClipTower(config)
-    if model_type == "siglip_vision_model":
-        return SiglipTower(config)
-    raise CheckpointError(f"This LLaVA looks through a tower of the type {model_type!r}, which is not known here.")
-
-
-def feature_layers(config: Config) -> list[int]:
-    """The hidden states of the tower that the projector sees, side by side."""
-    layers = config["vision_feature_layer"]
-    return [layers] if isinstance(layers, int) else list(layers)
-
-
-def feature_count(config: Config, vision: ViTConfig) -> int:
-    """Of one picture: its patches, CLIP's class token, less the first of them where the config drops it."""
-    class_token = config["vision_config"]["model_type"] == "clip_vision_model"
-    return vision.grid**2 + class_token - (config["vision_feature_select_strategy"] == "default")
 
 
 class LlavaProcessor:
@@ -115,12 +91,12 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ll
     vision = ViTConfig.read(config["vision_config"])
     settings = read_preprocessor(folder) or _standard(config["vision_config"]["model_type"], vision.image_size)
     slot_id = slot_of(tokenizer, LlavaProcessor.marker, config["image_token_index"])
-    return LlavaProcessor(picture_recipe(settings), vision.image_size, feature_count(config, vision), slot_id)
+    return LlavaProcessor(picture_recipe(settings), vision.image_size, Features.read(config).count, slot_id)
 
 
 def _standard(tower: str, side: int) -> dict[str, object]:
     square = {"height": side, "width": side}
-    if tower == "siglip_vision_model":
+    if tower == SIGLIP:
         return {"image_processor_type": "SiglipImageProcessor", "size": square}
     return {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": side}, "crop_size": square}
 

@@ -1,0 +1,121 @@
+"""LLaVA-NeXT, also known as LLaVA 1.6 (llava-vl.github.io, January 2024), and Granite Vision (arXiv 2502.09927).
+
+A CLIP or SigLIP tower looks at a small copy of the whole and at tiles of the picture at one of several resolutions; the
+tiles' features are laid out as the picture again, its border taken off, a mark behind each row. Knows nothing of the
+other families.
+"""
+
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+from PIL import Image
+
+from engine.api.errors import CheckpointError
+from engine.api.events import Modality
+from engine.models.anyres import AnyresRecipe, unpadded
+from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
+from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.names import Prefixes, rename
+from engine.models.pictures import fingerprint
+from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
+from engine.models.projectors.mlp import MLPProjector
+from engine.models.projectors.tile_rows import joined, rows_with_ends
+from engine.models.towers.features import Features, build_tower, in_groups
+from engine.models.towers.vit import ViTConfig, sanitize_tower
+
+NAMES: Prefixes = (
+    ("model.vision_tower.vision_model.", "vision_tower."),
+    ("vision_tower.vision_model.", "vision_tower."),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.", ""),
+)
+
+
+class LlavaNext(VisionLanguageModel):
+    def __init__(self, config: Config):
+        super().__init__()
+        self._features = Features.read(config)
+        self.vision_tower = build_tower(config["vision_config"])
+        self.multi_modal_projector = MLPProjector(
+            self._features.width,
+            config["text_config"]["hidden_size"],
+            hidden_act=config["projector_hidden_act"],
+            bias=config["multimodal_projector_bias"],
+        )
+        self.image_newline = mx.zeros((config["text_config"]["hidden_size"],))
+        self.language_model = build_decoder(config["text_config"])
+        if config["text_config"]["model_type"] == "granite":
+            # transformers 5 leaves Granite's own division of the logits out inside this model; so the numbers are its.
+            self.language_model.logits_scaling = 1.0
+
+    def encode(self, media: PreparedMedia) -> mx.array:
+        """`pixel_values` (1 + tiles, 3, side, side), `grid` (2,), `shown` (2, 2) -> (features, D)."""
+        tiles = in_groups(self._look, mx.array(media.arrays["pixel_values"]))
+        (top, bottom), (left, right) = media.arrays["shown"].tolist()
+        picture = joined(tiles[1:], tuple(media.arrays["grid"].tolist()))[top:bottom, left:right]
+        return mx.concatenate([tiles[0], rows_with_ends(picture, self.image_newline)])
+
+    def _look(self, pixels: mx.array) -> mx.array:
+        return self.multi_modal_projector(self._features.of(self.vision_tower, pixels))
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        weights = sanitize_tower(rename(weights, NAMES), "vision_tower.")
+        return sanitize_decoder(self.language_model, weights)
+
+
+class LlavaNextProcessor:
+    """Tiles of a picture, and a marker for each patch that shows it and for each row's end."""
+
+    marker = "<image>"
+
+    def __init__(self, recipe: AnyresRecipe, vision: ViTConfig, slot_id: int):
+        self.slot_id = slot_id
+        self._recipe = recipe
+        self._vision = vision
+
+    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
+        pixels, grid = self._recipe(picture)
+        side, patches = self._vision.image_size, self._vision.grid
+        if pixels.shape[2:] != (side, side):
+            raise CheckpointError(
+                f"The preprocessor file makes tiles of {pixels.shape[3]} x {pixels.shape[2]} pixels, "
+                f"the tower takes {side} x {side}."
+            )
+        rows, columns = unpadded((picture.height, picture.width), (grid[0] * patches, grid[1] * patches))
+        count = patches**2 + (rows[1] - rows[0]) * (columns[1] - columns[0] + 1)
+        return PreparedMedia(
+            modality=Modality.IMAGE,
+            arrays={"pixel_values": pixels, "grid": np.array(grid), "shown": np.array([rows, columns])},
+            expansion=self.marker * count,
+            feature_count=count,
+            digest=fingerprint(digest, self._recipe),
+        )
+
+
+def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> LlavaNextProcessor:
+    """From the checkpoint's preprocessor file. Without one, tiles of the tower's size at the config's resolutions."""
+    vision = ViTConfig.read(config["vision_config"])
+    if Features.read(config).count != vision.grid**2:
+        raise CheckpointError(
+            "The config keeps a class token among the patches, which cannot be laid out as a picture."
+        )
+    square = {"height": vision.image_size, "width": vision.image_size}
+    settings = read_preprocessor(folder) or {
+        "image_processor_type": "LlavaNextImageProcessor",
+        "size": {"shortest_edge": vision.image_size},
+        "crop_size": square,
+    }
+    recipe = AnyresRecipe.read(settings, picture_recipe(settings), config["image_grid_pinpoints"])
+    return LlavaNextProcessor(
+        recipe, vision, slot_of(tokenizer, LlavaNextProcessor.marker, config["image_token_index"])
+    )
+
+
+FAMILY = Family(
+    model_types=("llava_next",),
+    modalities=frozenset({Modality.TEXT, Modality.IMAGE}),
+    build=LlavaNext,
+    processor=read_processor,
+)
