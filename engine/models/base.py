@@ -15,6 +15,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from PIL import Image
 
 from engine.api.events import Modality
+from engine.models.positions import Positions
 
 Config = Mapping[str, Any]
 """A `config.json` after `engine.loading.config` has normalised its spellings."""
@@ -70,6 +71,11 @@ class VisionLanguageModel(nn.Module):
         embeddings[0, slots] = features.astype(embeddings.dtype)
         return embeddings
 
+    def positions_for(self, ids: np.ndarray, slots: np.ndarray, media: tuple[PreparedMedia, ...]) -> Positions | None:
+        """Where the tokens of a prompt, `ids` (L,) with `slots` (N,) for `media`, stand for the decoder's rotary
+        modules; `None` where that is their number, as in plain text."""
+        return None
+
     def adapter_for(self, media: tuple[PreparedMedia, ...]) -> str | None:
         """The adapter a conversation with these media runs under, prompt and answer; `None` is the bare model."""
         return None
@@ -77,8 +83,20 @@ class VisionLanguageModel(nn.Module):
     def select_adapter(self, name: str | None) -> None:
         """Make the next calls run under this adapter. Called by the runner before each of them."""
 
-    def __call__(self, ids: mx.array, cache: list[Any] | None = None, embeddings: mx.array | None = None) -> mx.array:
-        """Logits (B, L, V). With `embeddings` (B, L, D) the ids only give the shape."""
+    def __call__(
+        self,
+        ids: mx.array,
+        cache: list[Any] | None = None,
+        embeddings: mx.array | None = None,
+        *,
+        positions: mx.array | None = None,
+        shift: int | mx.array = 0,
+    ) -> mx.array:
+        """Logits (B, L, V). With `embeddings` (B, L, D) the ids only give the shape.
+
+        For families with `positions_for`: `positions` (3, B, L) are those of the prompt's tokens in this step; in
+        later steps `shift`, a number or (B,), is added to a token's number.
+        """
         if embeddings is None:
             return self.language_model(ids, cache=cache)
         return self.language_model(ids, cache=cache, input_embeddings=embeddings)

@@ -74,15 +74,19 @@ def target_size(size: Pair, wanted: Mapping[str, int]) -> Pair:
         return wanted["height"], wanted["width"]
     if set(wanted) != {"shortest_edge"}:
         raise CheckpointError(f"The preprocessor file asks for pictures of the size {dict(wanted)}, unknown here.")
-    shorter, longer = min(size), max(size)
-    if longer > MAX_ASPECT_RATIO * shorter:
+    refuse_strip(size)
+    edge = wanted["shortest_edge"]
+    other = int(edge * max(size) / min(size))
+    return (other, edge) if size[1] <= size[0] else (edge, other)
+
+
+def refuse_strip(size: Pair) -> None:
+    """Raises `MediaError` for a picture too narrow to be scaled by its shape."""
+    if max(size) > MAX_ASPECT_RATIO * min(size):
         raise MediaError(
             f"The picture is {size[1]} x {size[0]} pixels, longer than {MAX_ASPECT_RATIO} times its other side.",
             "Crop it to what matters.",
         )
-    edge = wanted["shortest_edge"]
-    other = int(edge * longer / shorter)
-    return (other, edge) if size[1] <= size[0] else (edge, other)
 
 
 def cropped(picture: Image.Image, size: Pair) -> Image.Image:

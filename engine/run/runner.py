@@ -13,6 +13,7 @@ import numpy as np
 from engine.api.events import Stage
 from engine.api.settings import CacheSettings
 from engine.models.base import VisionLanguageModel
+from engine.models.positions import Positions
 from engine.run.prompt import Prompt
 from engine.run.sampler import Draw, Sampler
 
@@ -30,6 +31,8 @@ class Slot:
     cache: list[Any]
     sampler: Sampler
     adapter: str | None
+    positions: Positions | None
+    """Of the prompt, where they are not its tokens' numbers."""
     launched: Draw | None = None
     """The next token, under way but not yet read."""
 
@@ -42,7 +45,9 @@ class Runner:
 
     def open(self, request_id: str, prompt: Prompt, sampler: Sampler) -> None:
         adapter = self._model.adapter_for(prompt.media)
-        self._slots[request_id] = Slot(self._model.make_cache(self._settings.max_kv_size), sampler, adapter)
+        positions = self._model.positions_for(prompt.token_ids, prompt.slots, prompt.media)
+        cache = self._model.make_cache(self._settings.max_kv_size)
+        self._slots[request_id] = Slot(cache, sampler, adapter, positions)
 
     def close(self, request_id: str) -> None:
         self._slots.pop(request_id, None)
@@ -77,14 +82,16 @@ class Runner:
         for name, draw in ready.items():
             slot = self._slots[name]
             self._model.select_adapter(slot.adapter)
-            slot.launched = slot.sampler.draw(self._model(draw.token[None], slot.cache)[:, -1])
+            shift = slot.positions.shift if slot.positions else 0
+            slot.launched = slot.sampler.draw(self._model(draw.token[None], slot.cache, shift=shift)[:, -1])
             mx.async_eval(_arrays(slot.launched))
         return {name: _read(draw) for name, draw in ready.items()}
 
     def _forward(self, slot: Slot, ids: mx.array, embeddings: mx.array | None, start: int, stop: int) -> mx.array:
         self._model.select_adapter(slot.adapter)
         piece = None if embeddings is None else embeddings[:, start:stop]
-        return self._model(ids[:, start:stop], slot.cache, piece)
+        positions = None if slot.positions is None else mx.array(slot.positions.axes[:, None, start:stop])
+        return self._model(ids[:, start:stop], slot.cache, piece, positions=positions)
 
 
 def _arrays(draw: Draw) -> list[mx.array]:

@@ -13,6 +13,7 @@ from PIL import Image
 from engine.device import Device, DeviceKind
 from engine.loading.checkpoint import materialise, prepare
 from engine.models.base import PreparedMedia
+from engine.models.positions import Positions
 
 CPU = Device(DeviceKind.CPU, "a test's", "none", total_memory=1 << 40)
 
@@ -36,30 +37,40 @@ class Ours:
     def logits(self, text: str, pictures: list[Image.Image], step: int | None = None) -> np.ndarray:
         """(L, V) of the prompt; prefilled in chunks of `step` tokens with a cache, or at once without one."""
         ids, media = self.prompt(text, pictures)
-        embeddings = self._embeddings(ids, media)
-        if step is None:
-            return np.array(self.model(mx.array([ids]), None, embeddings)[0])
-        cache = self.model.make_cache()
-        return np.concatenate([np.array(part) for part in self._prefill(ids, embeddings, cache, step)])
+        cache = None if step is None else self.model.make_cache()
+        return np.concatenate([np.array(part) for part in self._prefill(ids, media, cache, step or len(ids))])
 
     def greedy(self, text: str, pictures: list[Image.Image], count: int) -> list[int]:
         ids, media = self.prompt(text, pictures)
         cache = self.model.make_cache()
-        *_, last = self._prefill(ids, self._embeddings(ids, media), cache, len(ids))
+        *_, last = self._prefill(ids, media, cache, len(ids))
+        positions = self._positions(ids, media)
+        shift = positions.shift if positions else 0
         found = [int(last[-1].argmax())]
         while len(found) < count:
-            found.append(int(self.model(mx.array([found[-1:]]), cache)[0, -1].argmax()))
+            found.append(int(self.model(mx.array([found[-1:]]), cache, shift=shift)[0, -1].argmax()))
         return found
+
+    def slots(self, ids: list[int], media: list[PreparedMedia]) -> np.ndarray:
+        if not media:
+            return np.zeros(0, np.int32)
+        return np.flatnonzero(np.array(ids) == self.processor.slot_id).astype(np.int32)
+
+    def _positions(self, ids: list[int], media: list[PreparedMedia]) -> Positions | None:
+        return self.model.positions_for(np.array(ids), self.slots(ids, media), tuple(media))
 
     def _embeddings(self, ids: list[int], media: list[PreparedMedia]) -> mx.array | None:
         if not media:
             return None
         features = mx.concatenate([self.model.encode(prepared) for prepared in media])
-        slots = [place for place, token in enumerate(ids) if token == self.processor.slot_id]
+        slots = self.slots(ids, media)
         assert features.shape[0] == len(slots) == sum(prepared.feature_count for prepared in media)
         return self.model.embed(mx.array([ids]), mx.array(slots), features)
 
-    def _prefill(self, ids: list[int], embeddings: mx.array | None, cache: list, step: int) -> Iterator[mx.array]:
-        for first in range(0, len(ids), step):
-            part = None if embeddings is None else embeddings[:, first : first + step]
-            yield self.model(mx.array([ids[first : first + step]]), cache, part)[0]
+    def _prefill(self, ids: list[int], media: list[PreparedMedia], cache: list | None, step: int) -> Iterator[mx.array]:
+        embeddings, positions = self._embeddings(ids, media), self._positions(ids, media)
+        for start in range(0, len(ids), step):
+            stop = start + step
+            part = None if embeddings is None else embeddings[:, start:stop]
+            places = None if positions is None else mx.array(positions.axes[:, None, start:stop])
+            yield self.model(mx.array([ids[start:stop]]), cache, part, positions=places)[0]

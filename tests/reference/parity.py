@@ -84,6 +84,9 @@ class Pair:
                 found.append(int(self.reference(**inputs, use_cache=False).logits[0, -1].argmax()))
                 inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([found[-1:]])], dim=1)
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+                if "mm_token_type_ids" in inputs:
+                    kinds = inputs["mm_token_type_ids"]
+                    inputs["mm_token_type_ids"] = torch.cat([kinds, kinds.new_zeros(1, 1)], dim=1)
         return found
 
 

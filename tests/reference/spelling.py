@@ -23,7 +23,9 @@ class Spelling:
     old_config: bool = False
     """`rope_theta` and `rope_scaling` instead of `rope_parameters`."""
     mlx_layout: bool = False
-    """Convolutions as (out, height, width, in)."""
+    """Convolutions as (out, height, width, in), those over time as (out, time, height, width, in)."""
+    flat_config: bool = False
+    """The decoder's config not in a part of its own but at the top."""
 
 
 def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling, target: Path) -> Path:
@@ -35,13 +37,15 @@ def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling,
     tensors = {}
     for name, tensor in state.items():
         old, new = next(((old, new) for old, new in spelling.prefixes if name.startswith(old)), ("", ""))
-        if spelling.mlx_layout and name.endswith("patch_embedding.weight"):
-            tensor = tensor.permute(0, 2, 3, 1)
+        if spelling.mlx_layout and name.endswith(("patch_embedding.weight", "patch_embed.proj.weight")):
+            tensor = tensor.movedim(1, -1)
         tensors[new + name.removeprefix(old)] = tensor.contiguous()
     save_file(tensors, target / "model.safetensors", metadata={"format": "mlx" if spelling.mlx_layout else "pt"})
     if spelling.old_config:
         for part in (config, config.get("text_config", {})):
             _spell_rope_as_before(part)
+        if spelling.flat_config:
+            config = config.pop("text_config") | config
         (target / "config.json").write_text(json.dumps(config))
     return target
 
@@ -54,5 +58,7 @@ def _spell_rope_as_before(config: dict) -> None:
         config["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
         parameters = dict(parameters["full_attention"])
     config["rope_theta"] = parameters.pop("rope_theta")
-    if parameters.get("rope_type", "default") != "default":
+    if "mrope_section" in parameters:
+        config["rope_scaling"] = {"type": "mrope", "mrope_section": parameters["mrope_section"]}
+    elif parameters.get("rope_type", "default") != "default":
         config["rope_scaling"] = parameters

@@ -57,7 +57,7 @@ def share_rotary_tables(decoder: nn.Module) -> None:
         key = _identity(module)
         if key is not None:
             if key not in tables:
-                tables[key] = RotaryTable(_frequencies(module))
+                tables[key] = RotaryTable(frequencies(module))
             owner.rope = TableRotary(module, tables[key])
 
 
@@ -70,7 +70,8 @@ def _identity(module: object) -> tuple[Any, ...] | None:
     return None
 
 
-def _frequencies(module: nn.Module) -> mx.array:
+def frequencies(module: nn.Module) -> mx.array:
+    """(dims / 2,) in radians a position."""
     if isinstance(module, Llama3RoPE):
         return 1 / module._freqs
     return module.scale * module.base ** (-mx.arange(0, module.dims, 2) / module.dims)

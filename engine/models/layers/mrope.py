@@ -1,0 +1,87 @@
+"""Rotary positions on three axes (M-RoPE, arXiv 2409.12191) in a decoder that was made for one.
+
+Knows nothing of pictures. Positions are told a step at a time and forgotten with it, so sequences can take turns.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from engine.api.errors import CheckpointError
+from engine.models.base import Config
+from engine.models.layers.rotary import frequencies
+
+SECTIONS = (16, 24, 24)
+"""Of a config that names none, as transformers takes it."""
+
+Waves = tuple[mx.array, mx.array]
+"""Cosines and sines, in the shape of what they turn but for heads."""
+
+
+class StepPositions:
+    """The positions of the step under way, which all layers of a decoder share."""
+
+    def __init__(self, frequencies: mx.array, axes: Sequence[int]) -> None:
+        """`frequencies` (dims / 2,) in radians a position; `axes` says on which axis each of them runs."""
+        self._frequencies = frequencies
+        self._axes = mx.array(np.asarray(axes, np.int32))
+        self.waves: Waves | None = None
+        self.shift: int | mx.array = 0
+
+    @contextmanager
+    def during(self, positions: mx.array | None, shift: int | mx.array) -> Iterator[None]:
+        """`positions` (3, B, L) of the step's tokens; without them they count on from their cache and `shift`, an
+        integer or (B,)."""
+        self.waves = None if positions is None else waves(positions[self._axes], self._frequencies)
+        self.shift = shift
+        try:
+            yield
+        finally:
+            self.waves, self.shift = None, 0
+
+
+class MRope(nn.Module):
+    """Takes the place of the rotary module `rope`, which goes on turning what stands alike on all axes."""
+
+    def __init__(self, rope: nn.Module, step: StepPositions) -> None:
+        super().__init__()
+        self.rope = rope
+        self._step = step
+
+    def __call__(self, x: mx.array, offset: Any = 0) -> mx.array:
+        """(B, heads, L, dims) -> the same, turned."""
+        if self._step.waves is None:
+            return self.rope(x, offset=offset + self._step.shift)
+        return turned(x, *self._step.waves)
+
+
+def waves(positions: mx.array, frequencies: mx.array) -> Waves:
+    """(dims / 2, B, L) positions, one for each frequency -> (B, 1, L, dims / 2) each."""
+    angles = positions.transpose(1, 2, 0)[:, None] * frequencies
+    return mx.cos(angles), mx.sin(angles)
+
+
+def turned(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
+    """(..., dims), each channel of the first half turned together with its fellow in the second; in float32."""
+    first, second = mx.split(x, 2, axis=-1)
+    both = (first * cosines - second * sines, second * cosines + first * sines)
+    return mx.concatenate(both, axis=-1).astype(x.dtype)
+
+
+def tell_axes_apart(decoder: nn.Module, config: Config) -> StepPositions:
+    """Swap the rotary modules of `decoder`, built from this text config. Each axis has a stretch of the frequencies,
+    as long as its `mrope_section`. Raises `CheckpointError` for rotary settings that are not known to go together."""
+    sections = (config["rope_parameters"] or {}).get("mrope_section") or SECTIONS
+    rope = decoder.layers[0].self_attn.rope
+    if type(rope) is not nn.RoPE or rope.traditional:
+        raise CheckpointError(f"Positions on three axes are not known with {config['rope_parameters']}.")
+    if len(sections) != 3 or 2 * sum(sections) != rope.dims:
+        raise CheckpointError(f"The mrope_section {list(sections)} does not fit heads of {rope.dims} channels.")
+    step = StepPositions(frequencies(rope), np.repeat(np.arange(3), sections))
+    for layer in decoder.layers:
+        layer.self_attn.rope = MRope(layer.self_attn.rope, step)
+    return step

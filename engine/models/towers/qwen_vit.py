@@ -1,0 +1,185 @@
+"""Qwen's vision transformer (arXiv 2409.12191, 2502.13923): patches of a picture of any shape, rotated by place.
+
+Knows nothing of how pictures are resized. Each frame is by itself; `window` narrows most blocks' sight further.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from engine.api.errors import CheckpointError
+from engine.models.layers.activations import activation
+from engine.models.layers.mrope import Waves, turned
+from engine.models.positions import Grid
+from engine.models.towers.patch_order import Groups, PatchOrder, order_in_blocks, order_in_windows
+
+EPS = 1e-6
+
+SCORES_AT_ONCE = 1 << 22
+"""Of one head: bounds the memory of attention where it is not fused, to 16 MB a head."""
+
+
+@dataclass(frozen=True, slots=True)
+class QwenViTConfig:
+    depth: int
+    hidden_size: int
+    intermediate_size: int
+    out_size: int
+    heads: int
+    hidden_act: str
+    patch_shape: tuple[int, int, int, int]
+    """Channels, frames, height and width."""
+    merge: int
+    """Patches along a side of what becomes one feature."""
+    rope_theta: float
+    window: int | None = None
+    """Features along a side of a window."""
+    whole_blocks: frozenset[int] = frozenset()
+    """Those that look at whole frames all the same."""
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % (4 * self.heads):
+            raise CheckpointError(
+                f"The vision_config splits {self.hidden_size} channels into {self.heads} heads, which cannot be turned."
+            )
+
+
+def patch_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Of a normalised `vision_config`."""
+    return config["in_channels"], config["temporal_patch_size"], config["patch_size"], config["patch_size"]
+
+
+class PatchEmbed(nn.Module):
+    """A convolution whose stride is its kernel: one matrix product."""
+
+    def __init__(self, config: QwenViTConfig) -> None:
+        super().__init__()
+        self.proj = nn.Linear(int(np.prod(config.patch_shape)), config.hidden_size, bias=False)
+
+    def __call__(self, patches: mx.array) -> mx.array:
+        return self.proj(patches.astype(self.proj.weight.dtype))
+
+
+class Attention(nn.Module):
+    def __init__(self, config: QwenViTConfig) -> None:
+        super().__init__()
+        self._heads = config.heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
+        """(N, D); the patches of one group look at each other."""
+        queries, keys, values = mx.split(self.qkv(x).reshape(len(x), 3 * self._heads, -1), 3, axis=1)
+        grouped = (
+            y.reshape(groups.count, -1, *y.shape[1:]).swapaxes(1, 2)
+            for y in (turned(queries, *waves), turned(keys, *waves), values)
+        )
+        mask = None if groups.real is None else mx.array(groups.real)[:, None, None]
+        return self.proj(_attended(*grouped, mask).swapaxes(1, 2).reshape(x.shape))
+
+
+def _attended(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
+    """(groups, heads, L, d) each, some queries at a time."""
+    count, _, length, width = queries.shape
+    step = max(1, SCORES_AT_ONCE // (count * length))
+    parts = [
+        mx.fast.scaled_dot_product_attention(
+            queries[:, :, first : first + step], keys, values, scale=width**-0.5, mask=mask
+        )
+        for first in range(0, length, step)
+    ]
+    return mx.concatenate(parts, axis=2)
+
+
+class GatedMLP(nn.Module):
+    def __init__(self, config: QwenViTConfig) -> None:
+        super().__init__()
+        self._activation = activation(config.hidden_act)
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.down_proj(self._activation(self.gate_proj(x)) * self.up_proj(x))
+
+
+Norm = Callable[[int, float], nn.Module]
+MLP = Callable[[QwenViTConfig], nn.Module]
+
+
+class Block(nn.Module):
+    def __init__(self, config: QwenViTConfig, norm: Norm, mlp: MLP) -> None:
+        super().__init__()
+        self.norm1 = norm(config.hidden_size, EPS)
+        self.norm2 = norm(config.hidden_size, EPS)
+        self.attn = Attention(config)
+        self.mlp = mlp(config)
+
+    def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
+        x = x + self.attn(self.norm1(x), waves, groups)
+        return x + self.mlp(self.norm2(x))
+
+
+class PatchMerger(nn.Module):
+    """Blocks of patches side by side, then two layers."""
+
+    def __init__(self, config: QwenViTConfig, norm: Norm) -> None:
+        super().__init__()
+        width = config.hidden_size * config.merge**2
+        self.ln_q = norm(config.hidden_size, EPS)
+        self.mlp = [nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.out_size)]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(N, D) -> (N / merge^2, out)"""
+        first, gelu, second = self.mlp
+        x = self.ln_q(x).reshape(-1, first.weight.shape[0])
+        return second(gelu(first(x)))
+
+
+class QwenViT(nn.Module):
+    """The tower and its merger. Its names are those of the checkpoints."""
+
+    def __init__(self, config: QwenViTConfig, norm: Norm, mlp: MLP) -> None:
+        super().__init__()
+        self._config = config
+        self.patch_embed = PatchEmbed(config)
+        self.blocks = [Block(config, norm, mlp) for _ in range(config.depth)]
+        self.merger = PatchMerger(config, norm)
+
+    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+        """(N, values of a patch), block by block, and how many of them in time, height and width
+        -> (N / merge^2, out)."""
+        order = self._order(grid)
+        waves = self._waves(order.coordinates)
+        x = self.patch_embed(patches)[mx.array(order.patches)]
+        for number, block in enumerate(self.blocks):
+            x = block(x, waves, order.frames if number in self._config.whole_blocks else order.windows)
+        return self.merger(x)[mx.array(order.blocks)]
+
+    def _order(self, grid: Grid) -> PatchOrder:
+        if self._config.window is None:
+            return order_in_blocks(grid, self._config.merge)
+        return order_in_windows(grid, self._config.merge, self._config.window)
+
+    def _waves(self, coordinates: np.ndarray) -> Waves:
+        """Rows and columns (N, 2) -> (N, 1, channels of a head / 2) each: half of them by row, half by column."""
+        half = self._config.hidden_size // self._config.heads // 2
+        frequencies = self._config.rope_theta ** (-mx.arange(0, half, 2) / half)
+        angles = (mx.array(coordinates)[..., None] * frequencies).reshape(len(coordinates), 1, half)
+        return mx.cos(angles), mx.sin(angles)
+
+
+def sanitize_qwen_vit(weights: dict[str, mx.array], prefix: str, config: QwenViTConfig) -> dict[str, mx.array]:
+    """The tower's weights under `prefix` in this module's layout: the patch kernel as (out, values of a patch), whether
+    it came with its channels first or, from mlx-community, last."""
+    name = f"{prefix}patch_embed.proj.weight"
+    kernel = weights.get(name)
+    if kernel is None or kernel.ndim != 5:
+        return weights
+    if kernel.shape[1:] != config.patch_shape:
+        kernel = kernel.transpose(0, 4, 1, 2, 3)
+    return weights | {name: kernel.reshape(len(kernel), -1)}

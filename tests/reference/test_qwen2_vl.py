@@ -1,0 +1,148 @@
+"""Qwen2-VL against transformers."""
+
+import itertools
+from dataclasses import replace
+
+import mlx.core as mx
+import numpy as np
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
+
+from engine.api.settings import CacheSettings, SamplingSettings
+from engine.run.prompt import Prompt
+from engine.run.runner import Runner
+from engine.run.sampler import Sampler
+from tests.reference import tiny
+from tests.reference.parity import NEW_TOKENS, Case, Pair, VisionParity
+from tests.reference.spelling import Spelling
+
+SPECIALS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+
+SPELLINGS = (
+    Spelling("transformers-5", ()),
+    Spelling(
+        "transformers-4",
+        (("model.language_model.", "model."), ("model.visual.", "visual.")),
+        old_config=True,
+        flat_config=True,
+    ),
+    Spelling("transformers-4.52", (), old_config=True),
+    Spelling(
+        "mlx-community",
+        (
+            ("model.language_model.", "language_model.model."),
+            ("model.visual.", "vision_tower."),
+            ("lm_head.", "language_model.lm_head."),
+        ),
+        old_config=True,
+        mlx_layout=True,
+        flat_config=True,
+    ),
+)
+
+TEXT = {key: value for key, value in tiny.TEXT.items() if key not in ("model_type", "head_dim")} | {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 777.0, "mrope_section": [1, 2, 3]}
+}
+
+VISION = {
+    "depth": 3,
+    "embed_dim": 48,
+    "num_heads": 4,
+    "mlp_ratio": 2,
+    "hidden_size": TEXT["hidden_size"],
+    "patch_size": 4,
+}
+
+
+TOKENS = dict(zip(("vision_start", "vision_end", "image", "video"), SPECIALS, strict=True))
+
+
+class PictureProcessor(Qwen2VLProcessor):
+    """Without the processor for clips, which wants torchvision."""
+
+    def check_argument_for_proper_class(self, argument_name, argument):
+        if argument_name != "video_processor":
+            super().check_argument_for_proper_class(argument_name, argument)
+
+
+def tokens(tokenizer):
+    return {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in TOKENS.items()}
+
+
+def qwen2_vl(text_config=None, vision_config=None, **changes):
+    def build(tokenizer):
+        return Qwen2VLForConditionalGeneration(
+            Qwen2VLConfig(
+                text_config=TEXT | {"vocab_size": len(tokenizer)} | (text_config or {}),
+                vision_config=VISION | (vision_config or {}),
+                **tokens(tokenizer),
+                **changes,
+            )
+        )
+
+    return build
+
+
+def processor(**changes):
+    settings = {"patch_size": 4, "size": {"shortest_edge": 16 * 16, "longest_edge": 40 * 40}} | changes
+    return lambda tokenizer: PictureProcessor(Qwen2VLImageProcessorPil(**settings), tokenizer)
+
+
+SEEN = "<|vision_start|><|image_pad|><|vision_end|>"
+
+BASE = Case(
+    "qwen2_vl",
+    qwen2_vl(),
+    SPECIALS,
+    processor(),
+    SPELLINGS,
+    one=f"User:{SEEN}What is it?\nAssistant:",
+    two=f"User:{SEEN}And {SEEN}this?\nAssistant:",
+)
+
+
+class TestQwen2VL(VisionParity):
+    case = BASE
+
+
+class TestTied(VisionParity):
+    """Other ratios, blocks of three patches, pictures counted in the older way."""
+
+    case = replace(
+        BASE,
+        name="qwen2_vl, tied head",
+        model=qwen2_vl(
+            {
+                "num_attention_heads": 6,
+                "num_key_value_heads": 3,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 99.0, "mrope_section": [1, 1, 2]},
+            },
+            {"spatial_merge_size": 3, "temporal_patch_size": 1, "hidden_act": "gelu", "num_heads": 2},
+            tie_word_embeddings=True,
+        ),
+        processor=processor(min_pixels=30 * 30, max_pixels=50 * 50, merge_size=3, temporal_patch_size=1),
+    )
+
+
+def test_conversations_that_take_turns_do_not_mix(tmp_path):
+    """Each has its own positions: while one prompt is half-way, others go on, and all answer as they would alone."""
+    ours = Pair(BASE, tmp_path).ours
+    asked = {
+        "two": (BASE.two, [tiny.picture("landscape"), tiny.picture("portrait")]),
+        "none": (BASE.text, []),
+        "one": (BASE.one, [tiny.picture("strip")]),
+    }
+    runner = Runner(ours.model, CacheSettings(prefill_step_size=8))
+    prompts = {}
+    for name, (text, pictures) in asked.items():
+        ids, media = ours.prompt(text, pictures)
+        prompts[name] = Prompt(np.array(ids, np.int32), ours.slots(ids, media), tuple(media), text)
+        runner.open(
+            name, prompts[name], Sampler(SamplingSettings(temperature=0.0), mx.array(ids), seed=0, logprobs=False)
+        )
+    for _ in itertools.zip_longest(*(runner.prefill(name, prompts[name]) for name in asked)):
+        pass
+    steps = [runner.decode(list(asked)) for _ in range(NEW_TOKENS)]
+    for name, (text, pictures) in asked.items():
+        assert [step[name].id for step in steps] == ours.greedy(text, pictures, NEW_TOKENS)
