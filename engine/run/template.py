@@ -7,10 +7,13 @@ marker that stands for one, and nothing of token ids.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.api.errors import CheckpointError, RequestError
+from engine.api.errors import CheckpointError, EngineError, RequestError
 from engine.api.request import Message, Text
 
 PROBE = "fovea-probe"
+
+# What a template with a mistake in it raises besides the errors of its own language.
+_MISTAKES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
 class ChatTemplate:
@@ -39,12 +42,17 @@ class ChatTemplate:
             )
         except jinja2.exceptions.SecurityError as error:
             raise CheckpointError(
-                f"The model's chat template tried something that templates may not do: {error}.",
+                f"The model's chat template tried something that templates may not do: {_clause(error)}.",
                 "Do not trust this checkpoint; choose another.",
+            ) from error
+        except (*_MISTAKES, jinja2.exceptions.TemplateSyntaxError) as error:
+            raise CheckpointError(
+                f"The model's chat template cannot be rendered: {_clause(error)}.",
+                "Get the model again, or choose another version of it.",
             ) from error
         except jinja2.exceptions.TemplateError as error:
             raise RequestError(
-                f"The model's chat template refused the conversation: {error}.",
+                f"The model's chat template refused the conversation: {_clause(error)}.",
                 "Some models take no system prompt, or want user and assistant to take turns.",
             ) from error
 
@@ -60,6 +68,11 @@ class ChatTemplate:
         """Some templates take a list of parts, others only a string; only trying tells."""
         try:
             text = self._apply([{"role": "user", "content": [{"type": "text", "text": PROBE}]}], {})
-        except (RequestError, TypeError):
+        except EngineError:
             return False
         return PROBE in text and "'text'" not in text and '"text"' not in text
+
+
+def _clause(error: Exception) -> str:
+    """What it says, to stand at the end of a sentence."""
+    return str(error).rstrip(".")

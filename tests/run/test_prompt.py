@@ -160,6 +160,21 @@ def test_a_template_cannot_reach_python(own):
         rendered(own, template, user("a"))
 
 
+@pytest.mark.parametrize(
+    "mistake", ["{% for i in range(10**9) %}x{% endfor %}", "{{ 1 // 0 }}", "{{ 'a' + 1 }}", "{% for x in %}"]
+)
+def test_a_template_with_a_mistake_in_it_is_the_checkpoints_fault(own, mistake):
+    with pytest.raises(CheckpointError, match="chat template cannot be rendered") as caught:
+        rendered(own, "{{ messages[0].content }}" + mistake, user("a"))
+    assert caught.value.hint
+
+
+def test_a_sentence_from_a_template_ends_once(own):
+    with pytest.raises(RequestError) as caught:
+        rendered(own, "{{ raise_exception('No system role.') }}", user("a"))
+    assert caught.value.message.endswith("No system role.")
+
+
 def test_without_a_template_the_text_stands_alone(own):
     own.chat_template = None
     assert ChatTemplate(own, None, "<image>").render([user("a", picture(1))], {}) == "a<image>"
