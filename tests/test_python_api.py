@@ -1,5 +1,7 @@
 """The Python API: mlx-vlm's call shapes, on tiny random models through the real engine."""
 
+import json
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -11,6 +13,7 @@ from PIL import Image
 import engine
 from engine import apply_chat_template, batch_generate, generate, load, load_config, stream_generate
 from engine.api.errors import EngineError, MediaError, RequestError
+from engine.api.settings import EngineSettings
 from engine.loading.tiny import write_tiny_smolvlm
 from engine.python.request import images_of
 
@@ -190,6 +193,18 @@ def test_loading_runs_no_code_and_ignores_nothing(tiny_llama):
         load(tiny_llama, trust_remote_code=True)
     with pytest.raises(TypeError, match="'dtype'"):
         load(tiny_llama, dtype="float16")
+
+
+def test_all_that_load_gives_is_of_the_revision_that_was_named(tiny_llama, tmp_path):
+    repository = tmp_path / "models--org--model"
+    for commit, name in (("a" * 40, "main"), ("b" * 40, "v2")):
+        shutil.copytree(tiny_llama, repository / "snapshots" / commit)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / name).write_text(commit)
+    config = repository / "snapshots" / ("b" * 40) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "bos_token_id": 7}))
+    with load("org/model", revision="v2", settings=EngineSettings(hub_cache=tmp_path))[0] as model:
+        assert model.config.bos_token_id == 7
 
 
 def test_a_folder_that_is_no_model(tmp_path):

@@ -87,7 +87,7 @@ def load(
         request = LoadModel(source, revision, download=not is_offline(os.environ))
         with Exchange(host.client, request) as exchange:
             info = exchange.finish().model
-        config, processor = _read(source, settings)
+        config, processor = _read(source, revision, settings)
     except BaseException:
         host.close()
         raise
@@ -117,7 +117,7 @@ def _settings(given: EngineSettings | None, max_kv_size: int | None, prefill_ste
     return replace(settings, cache=cache)
 
 
-def _read(source: str, settings: EngineSettings) -> tuple[dict[str, Any], Processor]:
+def _read(source: str, revision: str | None, settings: EngineSettings) -> tuple[dict[str, Any], Processor]:
     # Not at the top: these bring transformers and MLX, and MLX must not come before the engine has opened a BLAS.
     from engine.loading.config import normalise, read_config
     from engine.loading.generation import generation_defaults
@@ -126,7 +126,7 @@ def _read(source: str, settings: EngineSettings) -> tuple[dict[str, Any], Proces
     from engine.models.registry import find_family
     from engine.run.template import ChatTemplate
 
-    folder = resolve(source, settings)
+    folder = resolve(source, settings, revision)
     config = normalise(read_config(folder))
     family = find_family(config)
     tokenizer = load_tokenizer(folder, generation_defaults(folder, config).eos_token_ids)
