@@ -6,12 +6,13 @@ A job yields events and ends with its `Finished`; what it raises becomes `Failed
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from engine.api.errors import HubError
+from engine.api.errors import HubError, RequestError
 from engine.api.events import Finished, FinishReason, LocalModel, ModelInfo, Progress, Stage
 from engine.api.request import DescribeModel, ListModels, LoadModel, PullModel, RemoveModel, UnloadModel
 from engine.api.settings import EngineSettings
@@ -45,8 +46,8 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
     # Not at the top: this brings transformers and mlx-lm, seconds that a window must not wait for.
     from engine.session import open_checkpoint
 
-    with tempfile.TemporaryDirectory(prefix="fovea-") as scratch:
-        folder = yield from _folder(request_id, request, settings, Path(scratch))
+    with ExitStack() as scratch:
+        folder = yield from _folder(request_id, request, settings, scratch)
         opening = open_checkpoint(request.source, folder, settings, device, reclaimable=seat.occupied_bytes)
         seat.vacate()
         for done, total in opening.materialise():
@@ -57,15 +58,16 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
 
 
 def _folder(
-    request_id: str, request: LoadModel, settings: EngineSettings, scratch: Path
+    request_id: str, request: LoadModel, settings: EngineSettings, scratch: ExitStack
 ) -> Generator[Progress | None, None, Path]:
-    """Where the model lies; fetched first if that was asked for."""
+    """Where the model lies; fetched first if that was asked for. What is written for this load alone goes with
+    `scratch`."""
     from engine.loading.hub import resolve
 
     if request.source == TINY:
         from engine.loading.tiny import write_tiny_smolvlm
 
-        return write_tiny_smolvlm(scratch)
+        return write_tiny_smolvlm(Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="fovea-"))))
     try:
         return resolve(request.source, settings, request.revision)
     except HubError:
@@ -80,6 +82,10 @@ def unload(request_id: str, request: UnloadModel, seat: ModelSeat) -> Job:
 
 
 def pull(request_id: str, request: PullModel, settings: EngineSettings) -> Job:
+    from engine.loading.hub import STARTER
+
+    if request.repo_id == STARTER:
+        raise RequestError("The starter model comes with Fovea.", "`make setup` downloads whatever it lacks.")
     path = yield from download(request_id, request.repo_id, request.revision, settings)
     yield Finished(request_id, FinishReason.DONE, path=str(path))
 

@@ -8,7 +8,17 @@ from PIL import Image as PILImage
 
 from engine.api.errors import Fault
 from engine.api.events import Accepted, Failed, Finished, FinishReason, Progress, Stage, Status
-from engine.api.request import GenerateRequest, Image, LoadModel, Message, Role, Text, TrainRequest, UnloadModel
+from engine.api.request import (
+    GenerateRequest,
+    Image,
+    LoadModel,
+    Message,
+    PullModel,
+    Role,
+    Text,
+    TrainRequest,
+    UnloadModel,
+)
 from engine.api.settings import CacheSettings, EngineSettings, SamplingSettings
 from engine.host import EngineHost
 from engine.loop import EngineLoop
@@ -143,6 +153,13 @@ def test_a_prompt_longer_than_the_context_fails_with_numbers(client):
 def test_max_tokens_is_cut_to_the_context(client):
     finished = ask(client, question("x" * 490, max_tokens=100)).end()
     assert finished.usage.prompt_tokens + finished.usage.completion_tokens <= 512
+
+
+def test_the_starter_is_not_looked_for_on_the_hub(host):
+    failed = ask(host.client, PullModel("starter")).end()
+    assert failed.fault is Fault.USER
+    assert "comes with Fovea" in failed.message
+    assert "make setup" in failed.hint
 
 
 def test_what_is_not_built_yet_is_refused_by_name(client, tmp_path):
@@ -319,6 +336,11 @@ def test_the_random_model_for_self_tests_is_written_when_asked_for_and_leaves_no
     assert isinstance(ask(host.client, LoadModel("tiny")).end(), Finished)
     assert list(tmp_path.glob("fovea-*")) == []
     assert isinstance(ask(host.client, about(picture())).end(), Finished)
+
+
+def test_loading_a_folder_writes_nothing(host, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a disk without room"))
+    assert isinstance(ask(host.client, LoadModel(str(tiny_llama))).end(), Finished)
 
 
 def test_a_load_that_is_cancelled_or_fails_half_way_says_that_no_model_is_left(client, tiny_llama, monkeypatch):
