@@ -8,9 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from app.options import parse_options
+from engine.environment import keep_torch_out
 
 INVISIBLE = ("offscreen", "minimal", "vnc")
 """Qt platforms that need no display."""
+
+
+def run() -> int:
+    """What the `fovea-app` script calls."""
+    keep_torch_out(sys.modules)
+    return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,4 +43,4 @@ def has_display(environ: Mapping[str, str], platform: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 
 from engine.api.errors import EngineError
 from engine.commands import chat, doctor, generate, models
@@ -17,7 +18,7 @@ from engine.commands.context import Context, OpenEngine, open_host
 from engine.commands.interrupt import INTERRUPTED
 from engine.commands.shapes import error_object
 from engine.commands.terminal import Terminal
-from engine.environment import is_offline, settings_from_environment
+from engine.environment import is_offline, keep_torch_out, settings_from_environment
 
 USAGE_ERROR = 2
 BROKEN_PIPE = 141
@@ -28,6 +29,12 @@ _COMMANDS = {
     "models": (models, "list, download, describe and delete models"),
     "doctor": (doctor, "is everything as it should be, and what to do if not"),
 }
+
+
+def run() -> int:
+    """What the `fovea` script calls."""
+    keep_torch_out(sys.modules)
+    return main()
 
 
 def main(words: Sequence[str] | None = None, *, open_engine: OpenEngine = open_host) -> int:
@@ -48,6 +55,7 @@ def main(words: Sequence[str] | None = None, *, open_engine: OpenEngine = open_h
 
 def build_parser() -> Parser:
     parser = Parser(prog="fovea", description="Ask a model on your own machine about pictures and text.")
+    parser.add_argument("--version", action="version", version=f"fovea {version('fovea')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (module, description) in _COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description.capitalize() + ".")
@@ -88,4 +96,4 @@ def _print_error(error: EngineError, terminal: Terminal, *, as_json: bool) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

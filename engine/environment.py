@@ -1,10 +1,11 @@
 """The engine's settings as the environment's variables give them.
 
-The only reader of the environment, called once by each front's composition root. Knows nothing of what the settings do.
+The only reader of the environment, and what a process of ours makes of it; called once by each front's composition root. Knows nothing of what the settings do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from engine.api.errors import RequestError
 from engine.api.settings import EngineSettings
@@ -19,6 +20,15 @@ def settings_from_environment(environ: Mapping[str, str]) -> EngineSettings:
         resources=_resources(environ),
         memory_limit=_memory_limit(environ),
     )
+
+
+def keep_torch_out(modules: MutableMapping[str, Any]) -> None:
+    """For a process of Fovea's own, with `sys.modules`: PyTorch counts as not installed.
+
+    Fovea never uses it, but transformers imports it wherever it finds it, as the tests' environment has it. That costs
+    seconds and 270 MB, and its threads made decoding half as fast.
+    """
+    modules.setdefault("torch", None)
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:
