@@ -1,6 +1,7 @@
 """The engine's settings as the environment's variables give them.
 
-The only reader of the environment, and what a process of ours makes of it; called once by each front's composition root. Knows nothing of what the settings do.
+The only reader of the environment, and what a process of Fovea's own makes of it. Called once by each front's
+composition root; knows nothing of what the settings do.
 """
 
 from collections.abc import Mapping, MutableMapping
