@@ -1,8 +1,12 @@
 """Text models of mlx-lm against transformers."""
 
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -50,6 +54,29 @@ class TestLlama(TextParity):
 
 class TestQwen3(TextParity):
     case = Case("qwen3", model(Qwen3Config, Qwen3ForCausalLM), spellings=SPELLINGS, text=TEXT)
+
+
+class TestGemma(TextParity):
+    case = Case("gemma", model(GemmaConfig, GemmaForCausalLM, tie_word_embeddings=True), spellings=SPELLINGS, text=TEXT)
+
+
+class TestGemma2(TextParity):
+    """Every other layer slides."""
+
+    case = Case(
+        "gemma2",
+        model(
+            Gemma2Config,
+            Gemma2ForCausalLM,
+            tie_word_embeddings=True,
+            sliding_window=8,
+            query_pre_attn_scalar=12,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=5.0,
+        ),
+        spellings=SPELLINGS,
+        text=TEXT,
+    )
 
 
 class TestGemma3(TextParity):

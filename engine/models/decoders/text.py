@@ -13,6 +13,8 @@ from mlx_lm.utils import _get_classes
 
 from engine.api.errors import CheckpointError
 from engine.models.base import Config
+from engine.models.decoders.gemma import activate_by_tanh
+from engine.models.decoders.gemma2 import slide_every_other_layer
 from engine.models.decoders.gemma3 import scale_exactly
 from engine.models.decoders.handed import take_embeddings
 from engine.models.decoders.mistral import slide_every_layer
@@ -21,6 +23,8 @@ PREFIX = "language_model."
 """Where a decoder stands in a model, hence how its weights' names begin."""
 
 AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
+    "gemma": activate_by_tanh,
+    "gemma2": slide_every_other_layer,
     "gemma3_text": scale_exactly,
     "mistral": slide_every_layer,
 }
