@@ -76,6 +76,12 @@ class VisionLanguageModel(nn.Module):
         modules; `None` where that is their number, as in plain text."""
         return None
 
+    def prefill_stops(self, token_ids: np.ndarray, step: int) -> list[int]:
+        """Where a prompt (L,) is cut into pieces of about `step` tokens: behind each piece, the last token left over.
+        A stop at L says that the last token, too, has to be there when the ones before it are computed."""
+        last = len(token_ids) - 1
+        return [*range(step, last, step), last] if last else []
+
     def adapter_for(self, media: tuple[PreparedMedia, ...]) -> str | None:
         """The adapter a conversation with these media runs under, prompt and answer; `None` is the bare model."""
         return None

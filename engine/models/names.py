@@ -1,6 +1,6 @@
 """Renaming of a checkpoint's tensors by the beginnings of their names.
 
-Knows no family: each brings its own table.
+Knows no family: each brings its own table, or takes the one that many share.
 """
 
 import mlx.core as mx
@@ -9,6 +9,16 @@ from engine.api.errors import CheckpointError
 
 Prefixes = tuple[tuple[str, str], ...]
 """(beginning in the checkpoint, beginning in the module); the first that fits is taken."""
+
+TOWER_AND_DECODER: Prefixes = (
+    ("model.vision_tower.vision_model.", "vision_tower."),
+    ("vision_tower.vision_model.", "vision_tower."),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.", ""),
+)
+"""Of families that have a `vision_tower`, a `language_model`, and what joins them, side by side: transformers 5 puts
+all of it under `model.`, and the head beside that; transformers 4 and mlx-community keep the head in the decoder."""
 
 
 def rename(weights: dict[str, mx.array], prefixes: Prefixes) -> dict[str, mx.array]:

@@ -51,9 +51,10 @@ def _processor_type(settings: Settings) -> str:
 def picture_recipe(settings: Settings) -> PictureRecipe:
     """The recipe of a CLIP, SigLIP or LLaVA processor. Raises `CheckpointError` for another type."""
     kind = _processor_type(settings)
+    resample = Resampling.BILINEAR if kind == "Gemma3ImageProcessor" else Resampling.BICUBIC
     if kind in ("CLIPImageProcessor", "LlavaImageProcessor", "LlavaNextImageProcessor"):
         size, crop, mean, std = {"shortest_edge": 224}, {"height": 224, "width": 224}, CLIP_MEAN, CLIP_STD
-    elif kind == "SiglipImageProcessor":
+    elif kind in ("SiglipImageProcessor", "Gemma3ImageProcessor"):
         size, crop, mean, std = {"height": 224, "width": 224}, None, HALF, HALF
     else:
         raise CheckpointError(f"The checkpoint's pictures want a processor of the type {kind!r}, not known here.")
@@ -61,7 +62,7 @@ def picture_recipe(settings: Settings) -> PictureRecipe:
     return PictureRecipe(
         size=_edge(settings.get("size", size)) if settings.get("do_resize", True) else None,
         crop=(crop["height"], crop["width"]) if crop else None,
-        resample=settings.get("resample", Resampling.BICUBIC),
+        resample=settings.get("resample", resample),
         pad_to_square=kind == "LlavaImageProcessor" and bool(settings.get("do_pad")),
         values=Values.read(settings, mean, std),
     )

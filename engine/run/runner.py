@@ -5,10 +5,12 @@ Knows nothing of who runs next, of text, or of events.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx_lm.models.cache import trim_prompt_cache
 
 from engine.api.events import Stage
 from engine.api.settings import CacheSettings
@@ -65,12 +67,15 @@ class Runner:
         if features:
             embeddings = self._model.embed(ids, mx.array(prompt.slots), mx.concatenate(features))
         last = ids.shape[1] - 1
-        for start in range(0, last, self._settings.prefill_step_size):
-            stop = min(last, start + self._settings.prefill_step_size)
+        stops = self._model.prefill_stops(prompt.token_ids, self._settings.prefill_step_size)
+        for start, stop in pairwise([0, *stops]):
             self._forward(slot, ids, embeddings, start, stop)
             # Only the caches: the logits of these positions are never asked for, so they are never computed.
             mx.eval([layer.state for layer in slot.cache])
             yield Stage.PREFILL, stop, last + 1
+        if stops and stops[-1] > last:
+            # So that the head sees one token, not the whole prompt.
+            trim_prompt_cache(slot.cache, 1)
         mx.clear_cache()
         slot.launched = slot.sampler.draw(self._forward(slot, ids, embeddings, last, last + 1)[:, -1])
         mx.async_eval(_arrays(slot.launched))

@@ -4,6 +4,7 @@ The loading is the engine's own; the decoding is the plainest loop there is, so 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import mlx.core as mx
@@ -38,7 +39,7 @@ class Ours:
         """(L, V) of the prompt; prefilled in chunks of `step` tokens with a cache, or at once without one."""
         ids, media = self.prompt(text, pictures)
         cache = None if step is None else self.model.make_cache()
-        return np.concatenate([np.array(part) for part in self._prefill(ids, media, cache, step or len(ids))])
+        return np.concatenate([np.array(part) for part in self._prefill(ids, media, cache, step)])
 
     def greedy(self, text: str, pictures: list[Image.Image], count: int) -> list[int]:
         ids, media = self.prompt(text, pictures)
@@ -67,10 +68,12 @@ class Ours:
         assert features.shape[0] == len(slots) == sum(prepared.feature_count for prepared in media)
         return self.model.embed(mx.array([ids]), mx.array(slots), features)
 
-    def _prefill(self, ids: list[int], media: list[PreparedMedia], cache: list | None, step: int) -> Iterator[mx.array]:
+    def _prefill(
+        self, ids: list[int], media: list[PreparedMedia], cache: list | None, step: int | None
+    ) -> Iterator[mx.array]:
         embeddings, positions = self._embeddings(ids, media), self._positions(ids, media)
-        for start in range(0, len(ids), step):
-            stop = start + step
+        stops = [] if step is None else self.model.prefill_stops(np.array(ids), step)
+        for start, stop in pairwise(sorted({0, *stops, len(ids)})):
             part = None if embeddings is None else embeddings[:, start:stop]
             places = None if positions is None else mx.array(positions.axes[:, None, start:stop])
             yield self.model(mx.array([ids[start:stop]]), cache, part, positions=places)[0]

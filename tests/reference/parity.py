@@ -42,6 +42,9 @@ class Case:
     text: str = "Hello there, model."
     one: str = "User:<image>What is it?\nAssistant:"
     two: str = "User:<image>And <image>this?\nAssistant:"
+    suffix_type: int | None = None
+    """The `token_type_ids` of tokens that are generated; those of a prompt of text are 0. `None`: the reference wants
+    none of them."""
     pictures: tuple[str, ...] = field(default=tuple(tiny.PICTURES))
 
 
@@ -67,9 +70,12 @@ class Pair:
 
     def inputs(self, text: str, pictures: list[Image.Image]) -> Inputs:
         if not pictures:
-            return {"input_ids": torch.tensor([self.tokenizer(text, add_special_tokens=False)["input_ids"]])}
-        found = self.processor(text=text, images=pictures, return_tensors="pt")
-        return {key: found[key] for key in found if key != "token_type_ids"}
+            ids = torch.tensor([self.tokenizer(text, add_special_tokens=False)["input_ids"]])
+            found = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids)}
+        else:
+            found = self.processor(text=text, images=pictures, return_tensors="pt")
+        unwanted = {"labels"} if self.case.suffix_type is not None else {"token_type_ids"}
+        return {key: found[key] for key in found if key not in unwanted}
 
     def logits(self, text: str, pictures: list[Image.Image]) -> np.ndarray:
         with torch.no_grad():
@@ -84,6 +90,9 @@ class Pair:
                 found.append(int(self.reference(**inputs, use_cache=False).logits[0, -1].argmax()))
                 inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([found[-1:]])], dim=1)
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+                if "token_type_ids" in inputs:
+                    new = torch.tensor([[self.case.suffix_type]])
+                    inputs["token_type_ids"] = torch.cat([inputs["token_type_ids"], new], dim=1)
                 if "mm_token_type_ids" in inputs:
                     kinds = inputs["mm_token_type_ids"]
                     inputs["mm_token_type_ids"] = torch.cat([kinds, kinds.new_zeros(1, 1)], dim=1)

@@ -6,27 +6,18 @@ Knows nothing of the other families.
 from pathlib import Path
 
 import mlx.core as mx
-from PIL import Image
 
-from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.names import Prefixes, rename
-from engine.models.pictures import PictureRecipe, fingerprint
+from engine.models.names import TOWER_AND_DECODER, rename
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
 from engine.models.towers.features import SIGLIP, Features, build_tower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
+from engine.models.whole import WholePictureProcessor
 
-NAMES: Prefixes = (
-    ("model.vision_tower.vision_model.", "vision_tower."),
-    ("model.vision_tower.", "vision_tower."),
-    ("vision_tower.vision_model.", "vision_tower."),
-    ("model.multi_modal_projector.", "multi_modal_projector."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-)
+MARKER = "<image>"
 
 TEMPLATE = (
     "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'] | upper }}: {% endif %}"
@@ -55,43 +46,23 @@ class Llava(VisionLanguageModel):
         return self.multi_modal_projector(seen[0])
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        weights = sanitize_tower(rename(weights, NAMES), "vision_tower.")
+        weights = sanitize_tower(rename(weights, TOWER_AND_DECODER), "vision_tower.")
         return sanitize_decoder(self.language_model, weights)
 
 
-class LlavaProcessor:
-    """One picture of the tower's size, and one marker for each feature."""
-
-    marker = "<image>"
-
-    def __init__(self, recipe: PictureRecipe, side: int, features: int, slot_id: int):
-        self.slot_id = slot_id
-        self._recipe = recipe
-        self._side = side
-        self._features = features
-
-    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
-        pixels = self._recipe(picture)
-        if pixels.shape[1:] != (self._side, self._side):
-            raise CheckpointError(
-                f"The preprocessor file makes a picture of {pixels.shape[2]} x {pixels.shape[1]} pixels, "
-                f"the tower takes {self._side} x {self._side}."
-            )
-        return PreparedMedia(
-            modality=Modality.IMAGE,
-            arrays={"pixel_values": pixels[None]},
-            expansion=self.marker * self._features,
-            feature_count=self._features,
-            digest=fingerprint(digest, self._recipe),
-        )
-
-
-def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> LlavaProcessor:
+def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> WholePictureProcessor:
     """From the checkpoint's preprocessor file. Without one, what CLIP or SigLIP does at the tower's size."""
     vision = ViTConfig.read(config["vision_config"])
     settings = read_preprocessor(folder) or _standard(config["vision_config"]["model_type"], vision.image_size)
-    slot_id = slot_of(tokenizer, LlavaProcessor.marker, config["image_token_index"])
-    return LlavaProcessor(picture_recipe(settings), vision.image_size, Features.read(config).count, slot_id)
+    count = Features.read(config).count
+    return WholePictureProcessor(
+        marker=MARKER,
+        slot_id=slot_of(tokenizer, MARKER, config["image_token_index"]),
+        recipe=picture_recipe(settings),
+        side=vision.image_size,
+        expansion=MARKER * count,
+        feature_count=count,
+    )
 
 
 def _standard(tower: str, side: int) -> dict[str, object]:

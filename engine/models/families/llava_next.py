@@ -16,21 +16,13 @@ from engine.api.events import Modality
 from engine.models.anyres import AnyresRecipe, unpadded
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.names import Prefixes, rename
+from engine.models.names import TOWER_AND_DECODER, rename
 from engine.models.pictures import fingerprint
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
 from engine.models.projectors.tile_rows import joined, rows_with_ends
 from engine.models.towers.features import Features, build_tower, in_groups
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-
-NAMES: Prefixes = (
-    ("model.vision_tower.vision_model.", "vision_tower."),
-    ("vision_tower.vision_model.", "vision_tower."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    ("model.", ""),
-)
 
 
 class LlavaNext(VisionLanguageModel):
@@ -61,7 +53,7 @@ class LlavaNext(VisionLanguageModel):
         return self.multi_modal_projector(self._features.of(self.vision_tower, pixels))
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        weights = sanitize_tower(rename(weights, NAMES), "vision_tower.")
+        weights = sanitize_tower(rename(weights, TOWER_AND_DECODER), "vision_tower.")
         return sanitize_decoder(self.language_model, weights)
 
 
