@@ -39,8 +39,8 @@ def test_an_unknown_text_model_is_named_and_called_text_only():
 @pytest.mark.parametrize(
     ("model_type", "key"),
     [
-        ("gemma3", "vision_config"),
-        ("qwen2_5_vl", "vision_config"),
+        ("gemma4", "vision_config"),
+        ("qwen3_vl", "vision_config"),
         ("qwen3_5", "image_token_id"),
         ("x", "audio_config"),
     ],
