@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as PILImage
 
 from engine.api.errors import Fault
-from engine.api.events import Accepted, Failed, Finished, FinishReason, Progress, Stage, Status
+from engine.api.events import Accepted, Failed, Finished, FinishReason, Progress, Stage, Status, TextDelta
 from engine.api.request import (
     GenerateRequest,
     Image,
@@ -23,7 +23,7 @@ from engine.api.settings import CacheSettings, EngineSettings, SamplingSettings
 from engine.host import EngineHost
 from engine.loop import EngineLoop
 from engine.run.runner import Runner
-from tests.recording import ask
+from tests.recording import Recorder, ask
 
 SETTINGS = EngineSettings(cache=CacheSettings(prefill_step_size=16))
 
@@ -111,20 +111,34 @@ def test_a_stop_string_ends_the_answer_before_it(client):
     assert cut.text == whole.text[: whole.text.index(stop)]
 
 
+def cancelled_at(client, request, is_the_moment):
+    """The answer to `request`, stopped by its own sink, so before the engine's next look at its letters."""
+    recorder = Recorder()
+
+    def sink(events):
+        recorder(events)
+        for event in filter(is_the_moment, events):
+            client.cancel(event.request_id)
+
+    client.submit(request, sink)
+    return recorder
+
+
 def test_cancelling_stops_the_answer_within_a_step(client):
-    answer = ask(client, question(max_tokens=400))
-    answer.began()
-    client.cancel(answer.request_id)
+    answer = cancelled_at(client, question(max_tokens=400), lambda event: isinstance(event, TextDelta))
     finished = answer.end()
+    first = next(event for event in answer.events if isinstance(event, TextDelta))
     assert finished.reason is FinishReason.CANCELLED
-    assert finished.usage.completion_tokens < 400
+    assert finished.usage.completion_tokens == len(first.tokens)
 
 
-def test_cancelling_a_long_prompt_stops_it_between_chunks(client):
-    answer = ask(client, question("word " * 90))
-    answer.wait_for(lambda events: any(isinstance(e, Progress) and e.stage is Stage.PREFILL for e in events))
-    client.cancel(answer.request_id)
+def test_cancelling_a_long_prompt_stops_it_within_a_chunk(client):
+    def is_prefill(event):
+        return isinstance(event, Progress) and event.stage is Stage.PREFILL
+
+    answer = cancelled_at(client, question("word " * 90), is_prefill)
     assert answer.end().reason is FinishReason.CANCELLED
+    assert [event.done for event in answer.events if is_prefill(event)] == [SETTINGS.cache.prefill_step_size]
     assert answer.token_ids == []
 
 
