@@ -4,9 +4,12 @@ Knows nothing of downloading; the list itself is data (`resources/catalogue.json
 """
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+log = logging.getLogger("fovea.app")
 
 USABLE_SHARE = 0.8
 """Of a machine's memory, what one model can take at all."""
@@ -47,7 +50,12 @@ class CatalogueEntry:
 
 
 def read_catalogue(path: Path) -> tuple[CatalogueEntry, ...]:
-    return tuple(CatalogueEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    """Empty where there is no readable list: the app does its work without one."""
+    try:
+        return tuple(CatalogueEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("%s cannot be read, so no models are offered: %s", path, error)
+        return ()
 
 
 def best_for(machine: Machine, catalogue: Iterable[CatalogueEntry]) -> CatalogueEntry | None:

@@ -152,7 +152,7 @@ def test_an_offer_that_cannot_fit_says_so_with_numbers(port):
     assert "8.0\u00a0GB" in row.subtitle
 
 
-def test_the_shipped_catalogue_reads_and_grows(tmp_path):
+def test_the_shipped_catalogue_reads_and_grows():
     from tests.app.paths import RESOURCES
 
     catalogue = read_catalogue(RESOURCES / "catalogue.json")
@@ -163,6 +163,12 @@ def test_the_shipped_catalogue_reads_and_grows(tmp_path):
         assert entry.repo_id.count("/") == 1
         assert 0 < entry.download_bytes < entry.memory_bytes <= entry.memory_bytes_cpu
         assert entry.good_at
-    (tmp_path / "bad.json").write_text(json.dumps([{"repo_id": "only"}]))
-    with pytest.raises(TypeError):
-        read_catalogue(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("written", [None, "[{", '[{"name": "Half an entry"}]', "5"])
+def test_without_a_readable_catalogue_nothing_is_offered_and_the_log_says_why(tmp_path, caplog, written):
+    path = tmp_path / "catalogue.json"
+    if written is not None:
+        path.write_text(written)
+    assert read_catalogue(path) == ()
+    assert str(path) in caplog.text
