@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from app.options import parse_options
-from engine.environment import keep_torch_out
+from engine.api.errors import EngineError
+from engine.environment import keep_torch_out, settings_from_environment
 
 INVISIBLE = ("offscreen", "minimal", "vnc")
 """Qt platforms that need no display."""
@@ -22,18 +23,23 @@ def run() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    try:
+        settings = settings_from_environment(os.environ)
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return error.fault.value
     if options.selftest:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         from app.selftest import run_selftest
 
-        return run_selftest(options.selftest_model)
+        return run_selftest(options.selftest_model, settings)
     if not has_display(os.environ, sys.platform):
         # Qt would abort the process.
         print("There is no display to open a window on. Use `fovea chat` in this terminal instead.", file=sys.stderr)
         return 2
     from app.application import run
 
-    return run(options)
+    return run(options, settings)
 
 
 def has_display(environ: Mapping[str, str], platform: str) -> bool:

@@ -30,10 +30,8 @@ from app.thumbnails import ThumbnailLoader
 from app.widgets.model_picker import ModelPicker
 from app.windows.chat_page import ChatPage
 from app.windows.main_window import MainWindow
-from engine.api.errors import EngineError
 from engine.api.settings import EngineSettings
 from engine.client import EngineClient
-from engine.environment import settings_from_environment
 from engine.inbox import Inbox
 
 log = logging.getLogger("fovea.app")
@@ -112,15 +110,10 @@ class Application(QObject):
         self._preferences.geometry = self.window.saveGeometry()
 
 
-def run(options: Options) -> int:
+def run(options: Options, settings: EngineSettings) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     # In a terminal, Ctrl+C ends the app although no Python code may be running.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        settings = settings_from_environment(os.environ)
-    except EngineError as error:
-        print(error, file=sys.stderr)
-        return error.fault.value
     qt = build_qt()
     application = Application(options, settings, Preferences(QSettings()))
     opener = FileOpener()

@@ -6,7 +6,6 @@ What a packaged app is checked with, so it also imports everything the app can u
 import importlib
 import importlib.metadata
 import json
-import os
 import pkgutil
 import platform
 import sys
@@ -24,7 +23,7 @@ from app.options import Options
 from app.preferences import Preferences
 from app.state.chat import Outcome
 from engine.api.events import Modality
-from engine.environment import settings_from_environment
+from engine.api.settings import EngineSettings
 
 PATIENCE_MS = 240_000
 LIBRARIES = (
@@ -46,10 +45,9 @@ class Check:
         return {"ok": self.ok, "seconds": round(self.seconds, 2), **self.details}
 
 
-def run_selftest(model: str) -> int:
+def run_selftest(model: str, settings: EngineSettings) -> int:
     """Prints the report; 0 if all is well, else 1."""
     began = time.perf_counter()
-    settings = settings_from_environment(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         qt = build_qt()
         store = QSettings(str(Path(folder) / "selftest.ini"), QSettings.Format.IniFormat)

@@ -51,3 +51,11 @@ def test_no_display_is_said_in_a_sentence(monkeypatch, capsys):
     monkeypatch.setattr("sys.platform", "linux")
     assert main([]) == 2
     assert "no display" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--selftest"]])
+def test_a_bad_setting_in_the_environment_is_said_in_a_sentence(words, monkeypatch, capsys):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setenv("FOVEA_MEMORY_LIMIT", "plenty")
+    assert main(words) == 2
+    assert "FOVEA_MEMORY_LIMIT is 'plenty'" in capsys.readouterr().err
