@@ -1,7 +1,6 @@
 """Loading, downloading and choosing models, as the picker sees it."""
 
 import dataclasses
-import json
 
 import pytest
 
