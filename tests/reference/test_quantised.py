@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.device import Device, DeviceKind
 from engine.models.names import Prefixes, rename
-from tests.reference import test_idefics3, test_llava, test_text_only, tiny
+from tests.reference import test_idefics3, test_llava, test_qwen2_vl, test_text_only, tiny
 from tests.reference.ours import CPU, Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, difference
 
@@ -44,6 +44,17 @@ CASES = {
     "llava": Packed(
         Case("llava", test_llava.llava(text_config=WIDE_TEXT), ("<image>",), test_llava.processor(test_llava.CLIP)),
         (("vision_tower.", "vision_tower.vision_model."),),
+    ),
+    "qwen2_5_vl": Packed(
+        replace(
+            test_qwen2_vl.BASE,
+            model=test_qwen2_vl.qwen2_5_vl(
+                {"hidden_size": 64, "intermediate_size": 128}
+                | {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0, "mrope_section": [2, 3, 3]}},
+                {"hidden_size": 64, "intermediate_size": 128, "num_heads": 4, "out_hidden_size": 64},
+            ),
+        ),
+        (),
     ),
     "llama": Packed(
         Case("llama", test_text_only.model(LlamaConfig, LlamaForCausalLM, **WIDE_TEXT)), (("language_model.", ""),)

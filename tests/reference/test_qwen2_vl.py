@@ -1,11 +1,17 @@
-"""Qwen2-VL against transformers."""
+"""Qwen2-VL and Qwen2.5-VL against transformers."""
 
 import itertools
 from dataclasses import replace
 
 import mlx.core as mx
 import numpy as np
-from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
+from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 
@@ -54,11 +60,23 @@ VISION = {
     "patch_size": 4,
 }
 
+VISION_25 = {
+    "depth": 4,
+    "hidden_size": 48,
+    "intermediate_size": 40,
+    "num_heads": 3,
+    "out_hidden_size": TEXT["hidden_size"],
+    "patch_size": 4,
+    "window_size": 16,
+    "fullatt_block_indexes": [1, 3],
+}
+"""Windows of two features a side, which do not go into the pictures' sides evenly."""
+
 
 TOKENS = dict(zip(("vision_start", "vision_end", "image", "video"), SPECIALS, strict=True))
 
 
-class PictureProcessor(Qwen2VLProcessor):
+class PicturesOnly:
     """Without the processor for clips, which wants torchvision."""
 
     def check_argument_for_proper_class(self, argument_name, argument):
@@ -66,27 +84,38 @@ class PictureProcessor(Qwen2VLProcessor):
             super().check_argument_for_proper_class(argument_name, argument)
 
 
+class PictureProcessor(PicturesOnly, Qwen2VLProcessor):
+    pass
+
+
+class PictureProcessor25(PicturesOnly, Qwen2_5_VLProcessor):
+    pass
+
+
 def tokens(tokenizer):
     return {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in TOKENS.items()}
 
 
 def qwen2_vl(text_config=None, vision_config=None, **changes):
-    def build(tokenizer):
-        return Qwen2VLForConditionalGeneration(
-            Qwen2VLConfig(
-                text_config=TEXT | {"vocab_size": len(tokenizer)} | (text_config or {}),
-                vision_config=VISION | (vision_config or {}),
-                **tokens(tokenizer),
-                **changes,
-            )
-        )
-
-    return build
+    return lambda tokenizer: Qwen2VLForConditionalGeneration(
+        Qwen2VLConfig(**settings(tokenizer, text_config, VISION | (vision_config or {})), **changes)
+    )
 
 
-def processor(**changes):
-    settings = {"patch_size": 4, "size": {"shortest_edge": 16 * 16, "longest_edge": 40 * 40}} | changes
-    return lambda tokenizer: PictureProcessor(Qwen2VLImageProcessorPil(**settings), tokenizer)
+def qwen2_5_vl(text_config=None, vision_config=None, **changes):
+    return lambda tokenizer: Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(**settings(tokenizer, text_config, VISION_25 | (vision_config or {})), **changes)
+    )
+
+
+def settings(tokenizer, text, vision):
+    text = TEXT | {"vocab_size": len(tokenizer)} | (text or {})
+    return {"text_config": text, "vision_config": vision} | tokens(tokenizer)
+
+
+def processor(kind=PictureProcessor, **changes):
+    pictures = {"patch_size": 4, "size": {"shortest_edge": 16 * 16, "longest_edge": 40 * 40}} | changes
+    return lambda tokenizer: kind(Qwen2VLImageProcessorPil(**pictures), tokenizer)
 
 
 SEEN = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -122,6 +151,21 @@ class TestTied(VisionParity):
             tie_word_embeddings=True,
         ),
         processor=processor(min_pixels=30 * 30, max_pixels=50 * 50, merge_size=3, temporal_patch_size=1),
+    )
+
+
+class TestQwen25VL(VisionParity):
+    case = replace(BASE, name="qwen2_5_vl", model=qwen2_5_vl(), processor=processor(PictureProcessor25))
+
+
+class TestEvenWindows(VisionParity):
+    """Pictures that windows cover without a rest, as all do where a window is one feature."""
+
+    case = replace(
+        BASE,
+        name="qwen2_5_vl, even windows",
+        model=qwen2_5_vl(None, {"window_size": 8, "num_heads": 2}, tie_word_embeddings=True),
+        processor=processor(PictureProcessor25),
     )
 
 

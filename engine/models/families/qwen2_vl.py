@@ -22,7 +22,7 @@ from engine.models.patches import PatchRecipe
 from engine.models.pictures import fingerprint
 from engine.models.positions import Positions, grid_positions
 from engine.models.preprocessor import read_preprocessor, slot_of
-from engine.models.towers.qwen_vit import QwenViT, QwenViTConfig, patch_shape, sanitize_qwen_vit
+from engine.models.towers.qwen_vit import GatedMLP, QwenViT, QwenViTConfig, patch_shape, sanitize_qwen_vit
 from engine.models.towers.vit import MLP
 
 NAMES: Prefixes = (
@@ -48,8 +48,7 @@ class Qwen2VL(VisionLanguageModel):
         text = config["text_config"]
         if "sliding_attention" in (text.get("layer_types") or ()):
             raise CheckpointError("The config gives some layers a sliding window, which is not known for this model.")
-        self._vision = vision_config(config["vision_config"])
-        self.vision_tower = QwenViT(self._vision, nn.LayerNorm, MLP)
+        self.vision_tower = _tower(config["model_type"], config["vision_config"])
         self.language_model = build_decoder({**text, "model_type": "qwen2"})
         self._step = tell_axes_apart(self.language_model, text)
 
@@ -60,7 +59,8 @@ class Qwen2VL(VisionLanguageModel):
     def positions_for(self, ids: np.ndarray, slots: np.ndarray, media: tuple[PreparedMedia, ...]) -> Positions | None:
         if not media:
             return None
-        per_feature = np.array([1, self._vision.merge, self._vision.merge])
+        merge = self.vision_tower.config.merge
+        per_feature = np.array([1, merge, merge])
         grids = [tuple((item.arrays["grid"] // per_feature).tolist()) for item in media]
         return grid_positions(len(ids), slots, grids)
 
@@ -77,22 +77,36 @@ class Qwen2VL(VisionLanguageModel):
             return super().__call__(ids, cache, embeddings)
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        weights = sanitize_qwen_vit(rename(weights, NAMES), "vision_tower.", self._vision)
+        weights = sanitize_qwen_vit(rename(weights, NAMES), "vision_tower.", self.vision_tower.config)
         return sanitize_decoder(self.language_model, weights)
 
 
-def vision_config(vision: Config) -> QwenViTConfig:
-    return QwenViTConfig(
-        depth=vision["depth"],
-        hidden_size=vision["embed_dim"],
-        intermediate_size=int(vision["embed_dim"] * vision["mlp_ratio"]),
-        out_size=vision["hidden_size"],
-        heads=vision["num_heads"],
-        hidden_act=vision["hidden_act"],
-        patch_shape=patch_shape(vision),
-        merge=vision["spatial_merge_size"],
-        rope_theta=vision["rope_theta"],
+def _tower(model_type: str, vision: Config) -> QwenViT:
+    shared = {
+        "depth": vision["depth"],
+        "heads": vision["num_heads"],
+        "hidden_act": vision["hidden_act"],
+        "patch_shape": patch_shape(vision),
+        "merge": vision["spatial_merge_size"],
+        "rope_theta": vision["rope_theta"],
+    }
+    if model_type == "qwen2_vl":
+        width = vision["embed_dim"]
+        sizes = {
+            "hidden_size": width,
+            "intermediate_size": width * vision["mlp_ratio"],
+            "out_size": vision["hidden_size"],
+        }
+        return QwenViT(QwenViTConfig(**sizes, **shared), nn.LayerNorm, MLP)
+    config = QwenViTConfig(
+        hidden_size=vision["hidden_size"],
+        intermediate_size=vision["intermediate_size"],
+        out_size=vision["out_hidden_size"],
+        window=vision["window_size"] // vision["patch_size"] // vision["spatial_merge_size"],
+        whole_blocks=frozenset(vision["fullatt_block_indexes"]),
+        **shared,
     )
+    return QwenViT(config, nn.RMSNorm, GatedMLP)
 
 
 class Qwen2VLProcessor:
@@ -128,7 +142,7 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Qw
 
 
 FAMILY = Family(
-    model_types=("qwen2_vl",),
+    model_types=("qwen2_vl", "qwen2_5_vl"),
     modalities=frozenset({Modality.TEXT, Modality.IMAGE}),
     build=Qwen2VL,
     processor=read_processor,

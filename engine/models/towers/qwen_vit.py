@@ -46,6 +46,8 @@ class QwenViTConfig:
             raise CheckpointError(
                 f"The vision_config splits {self.hidden_size} channels into {self.heads} heads, which cannot be turned."
             )
+        if self.window is not None and self.window < 1:
+            raise CheckpointError("The vision_config's windows are smaller than what becomes one feature.")
 
 
 def patch_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
@@ -61,7 +63,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Linear(int(np.prod(config.patch_shape)), config.hidden_size, bias=False)
 
     def __call__(self, patches: mx.array) -> mx.array:
-        return self.proj(patches.astype(self.proj.weight.dtype))
+        return self.proj(patches)
 
 
 class Attention(nn.Module):
@@ -145,7 +147,7 @@ class QwenViT(nn.Module):
 
     def __init__(self, config: QwenViTConfig, norm: Norm, mlp: MLP) -> None:
         super().__init__()
-        self._config = config
+        self.config = config
         self.patch_embed = PatchEmbed(config)
         self.blocks = [Block(config, norm, mlp) for _ in range(config.depth)]
         self.merger = PatchMerger(config, norm)
@@ -155,20 +157,21 @@ class QwenViT(nn.Module):
         -> (N / merge^2, out)."""
         order = self._order(grid)
         waves = self._waves(order.coordinates)
-        x = self.patch_embed(patches)[mx.array(order.patches)]
+        # A norm's dtype is the tower's; that of a layer may be how it is packed.
+        x = self.patch_embed(patches.astype(self.merger.ln_q.weight.dtype))[mx.array(order.patches)]
         for number, block in enumerate(self.blocks):
-            x = block(x, waves, order.frames if number in self._config.whole_blocks else order.windows)
+            x = block(x, waves, order.frames if number in self.config.whole_blocks else order.windows)
         return self.merger(x)[mx.array(order.blocks)]
 
     def _order(self, grid: Grid) -> PatchOrder:
-        if self._config.window is None:
-            return order_in_blocks(grid, self._config.merge)
-        return order_in_windows(grid, self._config.merge, self._config.window)
+        if self.config.window is None:
+            return order_in_blocks(grid, self.config.merge)
+        return order_in_windows(grid, self.config.merge, self.config.window)
 
     def _waves(self, coordinates: np.ndarray) -> Waves:
         """Rows and columns (N, 2) -> (N, 1, channels of a head / 2) each: half of them by row, half by column."""
-        half = self._config.hidden_size // self._config.heads // 2
-        frequencies = self._config.rope_theta ** (-mx.arange(0, half, 2) / half)
+        half = self.config.hidden_size // self.config.heads // 2
+        frequencies = self.config.rope_theta ** (-mx.arange(0, half, 2) / half)
         angles = (mx.array(coordinates)[..., None] * frequencies).reshape(len(coordinates), 1, half)
         return mx.cos(angles), mx.sin(angles)
 
