@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.api.errors import RequestError
+from engine.api.errors import CheckpointError, RequestError
 from engine.api.request import GenerateRequest, Image, MediaPart, Message, Part, RenderedPrompt, Role, Text
 from engine.api.settings import MediaLimits
 from engine.models.base import MediaProcessor, PreparedMedia
@@ -76,11 +76,21 @@ class PromptBuilder:
         else:
             typed, stand_in, messages = self._set_typed_markers_aside(request.prompt)
             text = self._template.render(messages, dict(request.template_options))
+            self._check_places(text, len(media))
             special = False
         ids, slots = self._tokenise(text, media, typed=typed, stand_in=stand_in, special=special)
         if not ids:
             raise RequestError("The prompt is empty.", "Write something, or add a picture.")
         return Prompt(np.asarray(ids, np.int32), np.asarray(slots, np.int32), media, text)
+
+    def _check_places(self, text: str, pictures: int) -> None:
+        """A template has to write one marker for each picture it is given."""
+        places = text.count(self._processor.marker) if self._processor else 0
+        if places != pictures:
+            raise CheckpointError(
+                f"The model's chat template left {places} places for the pictures of the conversation, not {pictures}.",
+                "It may have been made for text alone: choose another version of the model.",
+            )
 
     def _set_typed_markers_aside(self, messages: Sequence[Message]) -> tuple[str, str, Sequence[Message]]:
         """A marker that somebody typed is text and must not become a picture's place: it is swapped for a nonce."""

@@ -99,6 +99,15 @@ def test_a_rendered_prompt_with_too_few_or_too_many_markers_is_refused(build, te
     assert caught.value.code == "marker_mismatch"
 
 
+def test_a_template_that_loses_a_picture_is_the_checkpoints_fault(own):
+    own.chat_template = "{{ messages[0].role }}: hi"
+    template = ChatTemplate(own, None, "<image>")
+    builder = PromptBuilder(own, Squares(own), template, MediaLimits())
+    with pytest.raises(CheckpointError, match="chat template") as caught:
+        list(builder.build(GenerateRequest((user(picture(1), "x"),))))
+    assert "apply_chat_template" not in caught.value.hint
+
+
 def test_a_model_without_eyes_refuses_pictures(build):
     with pytest.raises(RequestError, match="does not take pictures"):
         build(GenerateRequest((user("x", picture(1)),)), processor=False)
