@@ -91,13 +91,13 @@ def _tower(model_type: str, vision: Config) -> QwenViT:
         "rope_theta": vision["rope_theta"],
     }
     if model_type == "qwen2_vl":
-        width = vision["embed_dim"]
-        sizes = {
-            "hidden_size": width,
-            "intermediate_size": width * vision["mlp_ratio"],
-            "out_size": vision["hidden_size"],
-        }
-        return QwenViT(QwenViTConfig(**sizes, **shared), nn.LayerNorm, MLP)
+        config = QwenViTConfig(
+            hidden_size=vision["embed_dim"],
+            intermediate_size=int(vision["embed_dim"] * vision["mlp_ratio"]),
+            out_size=vision["hidden_size"],
+            **shared,
+        )
+        return QwenViT(config, nn.LayerNorm, MLP)
     config = QwenViTConfig(
         hidden_size=vision["hidden_size"],
         intermediate_size=vision["intermediate_size"],
