@@ -6,7 +6,7 @@ Knows nothing of towers. Gives the tiles of transformers' LLaVA-NeXT and LLaVA-O
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class AnyresRecipe:
     """Of a tile, in pixels, as it is cut."""
     tile: PictureRecipe
     """What is done to each tile and to the small copy."""
+    most_tiles: int | None = None
+    """A picture of clearly more is scaled down once it is features."""
 
     @classmethod
     def read(
@@ -81,3 +83,9 @@ def unpadded(size: Pair, patches: Pair) -> tuple[Pair, Pair]:
         return (border, rows - border), (0, columns)
     border = (columns - int(round(width * (rows / height), 7))) // 2
     return (0, rows), (border, columns - border)
+
+
+def shrunk(size: Pair, most: int | None) -> Pair:
+    """`size` in features, scaled down where it is clearly more than `most` of them (LLaVA-OneVision's anyres_max)."""
+    ratio = sqrt(size[0] * size[1] / most) if most else 0.0
+    return (int(size[0] // ratio), int(size[1] // ratio)) if ratio > 1.1 else size

@@ -54,6 +54,8 @@ def picture_recipe(settings: Settings) -> PictureRecipe:
     resample = Resampling.BILINEAR if kind == "Gemma3ImageProcessor" else Resampling.BICUBIC
     if kind in ("CLIPImageProcessor", "LlavaImageProcessor", "LlavaNextImageProcessor"):
         size, crop, mean, std = {"shortest_edge": 224}, {"height": 224, "width": 224}, CLIP_MEAN, CLIP_STD
+    elif kind == "LlavaOnevisionImageProcessor":
+        size, crop, mean, std = {"height": 384, "width": 384}, None, CLIP_MEAN, CLIP_STD
     elif kind in ("SiglipImageProcessor", "Gemma3ImageProcessor"):
         size, crop, mean, std = {"height": 224, "width": 224}, None, HALF, HALF
     else:

@@ -28,6 +28,21 @@ class Spelling:
     """The decoder's config not in a part of its own but at the top."""
 
 
+BEFORE: Prefixes = (
+    ("model.vision_tower.", "vision_tower.vision_model."),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.", ""),
+)
+
+TOWER_AND_DECODER = (
+    Spelling("transformers-5", ()),
+    Spelling("transformers-4", BEFORE, old_config=True),
+    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
+)
+"""Of families that `engine.models.names.TOWER_AND_DECODER` is for."""
+
+
 def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling, target: Path) -> Path:
     """Write the checkpoint of `folder`, whose module holds `state`, to `target` in another spelling."""
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors"))

@@ -9,22 +9,9 @@ from transformers.models.gemma3.processing_gemma3 import Gemma3Processor
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity
 from tests.reference.running import RunnerParity
-from tests.reference.spelling import Spelling
+from tests.reference.spelling import TOWER_AND_DECODER
 
 START, END, SLOT = SPECIALS = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
-
-BEFORE = (
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    ("model.", ""),
-)
-
-SPELLINGS = (
-    Spelling("transformers-5", ()),
-    Spelling("transformers-4", BEFORE, old_config=True),
-    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
-)
 
 DECODER = {
     "model_type": "gemma3_text",
@@ -74,7 +61,7 @@ BASE = Case(
     gemma3(),
     SPECIALS,
     processor(),
-    SPELLINGS,
+    TOWER_AND_DECODER,
     one=f"user\n{START}What is it?\nmodel\n",
     two=f"user\n{START}And {START}this?\nmodel\n",
     suffix_type=0,

@@ -10,20 +10,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity
-from tests.reference.spelling import Spelling
-
-BEFORE = (
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    ("model.", ""),
-)
-
-SPELLINGS = (
-    Spelling("transformers-5", ()),
-    Spelling("transformers-4", BEFORE, old_config=True),
-    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
-)
+from tests.reference.spelling import TOWER_AND_DECODER
 
 SQUARE = {"height": 32, "width": 32}
 
@@ -50,7 +37,7 @@ CLIP = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
 SIGLIP = SiglipImageProcessorPil(size=SQUARE)
 PADDED = LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": 32}, crop_size=SQUARE)
 
-BASE = Case("llava: clip, llama", llava(), ("<image>",), processor(CLIP), SPELLINGS)
+BASE = Case("llava: clip, llama", llava(), ("<image>",), processor(CLIP), TOWER_AND_DECODER)
 
 
 class TestClipLlama(VisionParity):

@@ -2,26 +2,14 @@
 
 from dataclasses import replace
 
+from PIL import Image
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 
 from tests.reference import tiny
-from tests.reference.parity import Case, VisionParity
-from tests.reference.spelling import Spelling
-
-BEFORE = (
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    ("model.", ""),
-)
-
-SPELLINGS = (
-    Spelling("transformers-5", ()),
-    Spelling("transformers-4", BEFORE, old_config=True),
-    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
-)
+from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
+from tests.reference.spelling import TOWER_AND_DECODER
 
 PINPOINTS = [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]
 
@@ -46,7 +34,7 @@ def processor(extra=1, strategy="default", **settings):
     return lambda tokenizer: LlavaNextProcessor(pictures, tokenizer, 8, strategy, num_additional_image_tokens=extra)
 
 
-BASE = Case("llava_next: clip, llama", llava_next(), ("<image>",), processor(), SPELLINGS)
+BASE = Case("llava_next: clip, llama", llava_next(), ("<image>",), processor(), TOWER_AND_DECODER)
 
 
 class TestClipLlama(VisionParity):
@@ -85,3 +73,14 @@ class TestGraniteVision(VisionParity):
         ),
         processor=processor(0, "full", size={"height": 32, "width": 32}, image_grid_pinpoints=points),
     )
+
+
+class TestHairline:
+    """A picture so narrow that nothing is left of its tiles once the border is off: the small copy stays."""
+
+    def test_only_the_whole_is_seen(self, tmp_path):
+        pair = Pair(BASE, tmp_path)
+        for size in ((5000, 1), (1, 5000)):
+            pictures = [Image.new("RGB", size, "red")]
+            ours, theirs = (one.logits(BASE.one, pictures) for one in (pair.ours, pair))
+            assert difference(ours, theirs) < TOLERANCE

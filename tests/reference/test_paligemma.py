@@ -12,22 +12,9 @@ from engine.run.template import ChatTemplate
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity
 from tests.reference.running import RunnerParity
-from tests.reference.spelling import Spelling
+from tests.reference.spelling import TOWER_AND_DECODER
 
 BOS = "<bos>"
-
-BEFORE = (
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.language_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    ("model.", ""),
-)
-
-SPELLINGS = (
-    Spelling("transformers-5", ()),
-    Spelling("transformers-4", BEFORE, old_config=True),
-    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
-)
 
 
 def paligemma(**text_config):
@@ -67,7 +54,7 @@ BASE = Case(
     paligemma(),
     ("<image>", BOS, "<eos>"),
     LaidOut,
-    SPELLINGS,
+    TOWER_AND_DECODER,
     text=f"{BOS}Hello there, model.\n",
     one=f"<image>{BOS}What is it?\n",
     two=f"<image><image>{BOS}And this?\n",

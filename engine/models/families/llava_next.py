@@ -1,10 +1,12 @@
-"""LLaVA-NeXT, also known as LLaVA 1.6 (llava-vl.github.io, January 2024), and Granite Vision (arXiv 2502.09927).
+"""LLaVA-NeXT (llava-vl.github.io, January 2024), Granite Vision (arXiv 2502.09927), LLaVA-OneVision (arXiv 2408.03326).
 
 A CLIP or SigLIP tower looks at a small copy of the whole and at tiles of the picture at one of several resolutions; the
-tiles' features are laid out as the picture again, its border taken off, a mark behind each row. Knows nothing of the
-other families.
+tiles' features are laid out as the picture again, its border taken off, a mark behind each row. LLaVA-OneVision allows
+more tiles and scales the features down where they become too many; of several pictures each is tiled, as the reference
+does with a plain list. Knows nothing of the other families.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -13,9 +15,10 @@ from PIL import Image
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.models.anyres import AnyresRecipe, unpadded
+from engine.models.anyres import AnyresRecipe, shrunk, unpadded
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.layers.bilinear import resized
 from engine.models.names import TOWER_AND_DECODER, rename
 from engine.models.pictures import fingerprint
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
@@ -23,6 +26,9 @@ from engine.models.projectors.mlp import MLPProjector
 from engine.models.projectors.tile_rows import joined, rows_with_ends
 from engine.models.towers.features import Features, build_tower, in_groups
 from engine.models.towers.vit import ViTConfig, sanitize_tower
+
+KINDS = {"llava_next": "LlavaNextImageProcessor", "llava_onevision": "LlavaOnevisionImageProcessor"}
+"""What a preprocessor file of each model type calls its processor."""
 
 
 class LlavaNext(VisionLanguageModel):
@@ -43,10 +49,12 @@ class LlavaNext(VisionLanguageModel):
             self.language_model.logits_scaling = 1.0
 
     def encode(self, media: PreparedMedia) -> mx.array:
-        """`pixel_values` (1 + tiles, 3, side, side), `grid` (2,), `shown` (2, 2) -> (features, D)."""
+        """`pixel_values` (1 + tiles, 3, side, side), `grid` (2,), `shown` (2, 2), `size` (2,) -> (features, D)."""
         tiles = in_groups(self._look, mx.array(media.arrays["pixel_values"]))
         (top, bottom), (left, right) = media.arrays["shown"].tolist()
         picture = joined(tiles[1:], tuple(media.arrays["grid"].tolist()))[top:bottom, left:right]
+        if picture.shape[:2] != (size := tuple(media.arrays["size"].tolist())):
+            picture = resized(picture, *size)
         return mx.concatenate([tiles[0], rows_with_ends(picture, self.image_newline)])
 
     def _look(self, pixels: mx.array) -> mx.array:
@@ -76,10 +84,17 @@ class LlavaNextProcessor:
                 f"the tower takes {side} x {side}."
             )
         rows, columns = unpadded((picture.height, picture.width), (grid[0] * patches, grid[1] * patches))
-        count = patches**2 + (rows[1] - rows[0]) * (columns[1] - columns[0] + 1)
+        most = self._recipe.most_tiles * patches**2 if self._recipe.most_tiles else None
+        height, width = shrunk((rows[1] - rows[0], columns[1] - columns[0]), most)
+        count = patches**2 + height * (width + 1)
         return PreparedMedia(
             modality=Modality.IMAGE,
-            arrays={"pixel_values": pixels, "grid": np.array(grid), "shown": np.array([rows, columns])},
+            arrays={
+                "pixel_values": pixels,
+                "grid": np.array(grid),
+                "shown": np.array([rows, columns]),
+                "size": np.array([height, width]),
+            },
             expansion=self.marker * count,
             feature_count=count,
             digest=fingerprint(digest, self._recipe),
@@ -94,19 +109,26 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ll
             "The config keeps a class token among the patches, which cannot be laid out as a picture."
         )
     square = {"height": vision.image_size, "width": vision.image_size}
-    settings = read_preprocessor(folder) or {
-        "image_processor_type": "LlavaNextImageProcessor",
-        "size": {"shortest_edge": vision.image_size},
-        "crop_size": square,
-    }
-    recipe = AnyresRecipe.read(settings, picture_recipe(settings), config["image_grid_pinpoints"])
-    return LlavaNextProcessor(
-        recipe, vision, slot_of(tokenizer, LlavaNextProcessor.marker, config["image_token_index"])
+    settings = read_preprocessor(folder) or {"image_processor_type": KINDS[config["model_type"]], "size": square} | (
+        {"crop_size": square} if config["model_type"] == "llava_next" else {}
     )
+    recipe = AnyresRecipe.read(settings, picture_recipe(settings), config["image_grid_pinpoints"])
+    slot_id = slot_of(tokenizer, LlavaNextProcessor.marker, config["image_token_index"])
+    return LlavaNextProcessor(replace(recipe, most_tiles=most_tiles(config)), vision, slot_id)
+
+
+def most_tiles(config: Config) -> int | None:
+    """How many tiles' features a picture may have before they are scaled down; `None` for as many as there are."""
+    said = config.get("vision_aspect_ratio")
+    if said is None:
+        return None
+    if not (number := said.removeprefix("anyres_max_")).isdecimal() or number == said:
+        raise CheckpointError(f"The config's vision_aspect_ratio is {said!r}; known is anyres_max_ and a number.")
+    return int(number)
 
 
 FAMILY = Family(
-    model_types=("llava_next",),
+    model_types=tuple(KINDS),
     modalities=frozenset({Modality.TEXT, Modality.IMAGE}),
     build=LlavaNext,
     processor=read_processor,
