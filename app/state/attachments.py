@@ -5,7 +5,7 @@ Knows nothing of decoding: whether a file really holds a picture is found out by
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.state.notice import Notice
@@ -43,6 +43,19 @@ def refusal_sentence(paths: Iterable[Path]) -> str:
     if len(names) == 1:
         return f"“{names[0]}” is not a picture Fovea can read ({PICTURE_KINDS})."
     return f"None of these {len(names)} files is a picture Fovea can read ({PICTURE_KINDS})."
+
+
+def kept(item: Attachment) -> Attachment:
+    """With the file's bytes: every later turn shows the picture to the model again, and files move or vanish.
+
+    What cannot be read stays a path; the engine says what is wrong with it.
+    """
+    if isinstance(item.source, bytes):
+        return item
+    try:
+        return replace(item, source=item.source.read_bytes())
+    except OSError:
+        return item
 
 
 class AttachmentTray:

@@ -7,7 +7,7 @@ each time and hears of the answer through `take`.
 from dataclasses import dataclass
 from enum import Enum
 
-from app.state.attachments import Attachment, AttachmentTray
+from app.state.attachments import Attachment, AttachmentTray, kept
 from app.state.engine_port import EnginePort
 from app.state.notice import Notice
 from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta, ThinkingDelta
@@ -101,7 +101,7 @@ class ChatState:
             return False
         attachments = self.tray.take_all()
         question = question or _question_about(len(attachments))
-        self._exchanges.append(Exchange(question, attachments))
+        self._exchanges.append(Exchange(question, tuple(map(kept, attachments))))
         self.changed.send(Asked(question, attachments))
         self._ask(again=False)
         return True

@@ -3,7 +3,7 @@
 Knows nothing of requests, schedules or caches' owners: it turns prepared media and token ids into logits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,11 @@ class VisionLanguageModel(nn.Module):
     def encode(self, media: PreparedMedia) -> mx.array:
         """Features (feature_count, D) of one picture, in the order of its slots."""
         raise NotImplementedError(f"{type(self).__name__} takes no {media.modality.value}")
+
+    def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
+        """`encode` at last, and `None` after each piece of work before: a picture of many tiles must not keep a stop
+        or other answers waiting."""
+        yield self.encode(media)
 
     def embed_tokens(self, ids: mx.array) -> mx.array:
         """(B, L) -> (B, L, D), before whatever scaling the decoder itself applies to `input_embeddings`."""

@@ -59,9 +59,11 @@ class Runner:
         slot = self._slots[request_id]
         features: list[mx.array] = []
         for item in prompt.media:
-            features.append(self._model.encode(item))
-            mx.eval(features[-1])
-            yield Stage.LOOKING, len(features), len(prompt.media)
+            for found in self._model.encode_in_pieces(item):
+                if found is not None:
+                    mx.eval(found)
+                    features.append(found)
+                yield Stage.LOOKING, len(features), len(prompt.media)
         ids = mx.array(prompt.token_ids)[None]
         embeddings = None
         if features:

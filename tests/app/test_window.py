@@ -65,26 +65,31 @@ def test_a_dropped_picture_is_asked_about_and_answered(open_app, qtbot, picture)
     wait_for_answer(app, qtbot)
     assert app.chat.exchanges[0].answer == "Hello world"
     (message,) = questions(app)[0].prompt
-    assert message.parts == (Image(picture, "red.png"), Text("What is this?"))
+    assert message.parts == (Image(picture.read_bytes(), "red.png"), Text("What is this?"))
     assert app.page.composer.edit.toPlainText() == ""
     assert app.page.composer.chips.chips == ()
     assert app.page.transcript.turns[1].footer.text() == "20.0 tokens/s · first token after 0.2 s · 2 tokens"
     assert app.page.status.context == "9 of 2,048 tokens of context used"
 
 
-def test_a_second_question_with_a_second_picture_carries_the_first(open_app, qtbot, picture, tmp_path):
+def test_a_second_question_with_a_second_picture_carries_the_first_though_its_file_is_gone(
+    open_app, qtbot, picture, tmp_path
+):
     app = open_app()
+    red = picture.read_bytes()
     second = tmp_path / "blue.png"
     draw_image("blue").save(str(second))
     drop_files(app, picture)
     ask(app, qtbot, "What is this?")
     wait_for_answer(app, qtbot)
+    picture.unlink()
     drop_files(app, second)
     ask(app, qtbot, "And this?")
     wait_for_answer(app, qtbot)
     messages = questions(app)[1].prompt
     assert [message.role for message in messages] == [Role.USER, Role.ASSISTANT, Role.USER]
-    assert [message.parts[0] for message in messages[::2]] == [Image(picture, "red.png"), Image(second, "blue.png")]
+    sent = [message.parts[0] for message in messages[::2]]
+    assert sent == [Image(red, "red.png"), Image(second.read_bytes(), "blue.png")]
 
 
 def test_streamed_pieces_reach_the_transcript_in_order(open_app, qtbot, transcript_calls):

@@ -376,3 +376,23 @@ def test_a_load_that_is_cancelled_or_fails_half_way_says_that_no_model_is_left(c
         load.end()
         assert isinstance(load.events[-2], Status)
         assert load.events[-2].model is None
+
+
+def test_a_stop_is_heard_between_the_tiles_of_one_picture(seeing, monkeypatch):
+    from engine.models.towers.siglip import SiglipTower
+
+    looks = []
+    look = SiglipTower.__call__
+
+    def stop_at_the_second(tower, pixels):
+        looks.append(len(pixels))
+        if len(looks) == 2:
+            seeing.cancel(answer.request_id)
+        return look(tower, pixels)
+
+    monkeypatch.setattr(SiglipTower, "__call__", stop_at_the_second)
+    answer = Recorder()
+    answer.request_id = "r2"
+    assert seeing.submit(about(picture()), answer) == answer.request_id
+    assert answer.end().reason is FinishReason.CANCELLED
+    assert looks == [1, 1]

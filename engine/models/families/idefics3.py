@@ -4,6 +4,7 @@ A SigLIP tower looks at tiles of a picture and at the whole, neighbouring patche
 them between words that say which tile they are. Knows nothing of the other families.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlx.core as mx
@@ -18,7 +19,7 @@ from engine.models.pictures import Values, fingerprint
 from engine.models.preprocessor import HALF, read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleConnector
 from engine.models.tiles import TileRecipe, expansion
-from engine.models.towers.features import in_groups
+from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
 
@@ -54,8 +55,11 @@ class Idefics3(VisionLanguageModel):
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """`pixel_values` (tiles, 3, side, side) -> (tiles * features, D)."""
-        features = in_groups(self._look, mx.array(media.arrays["pixel_values"]))
-        return features.reshape(-1, features.shape[-1])
+        return last(self.encode_in_pieces(media))
+
+    def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
+        features = yield from tile_by_tile(self._look, mx.array(media.arrays["pixel_values"]))
+        yield features.reshape(-1, features.shape[-1])
 
     def _look(self, pixels: mx.array) -> mx.array:
         return self.connector(self.vision_model(pixels))

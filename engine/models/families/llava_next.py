@@ -6,6 +6,7 @@ more tiles and scales the features down where they become too many; of several p
 does with a plain list. Knows nothing of the other families.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from engine.models.pictures import fingerprint
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
 from engine.models.projectors.tile_rows import joined, rows_with_ends
-from engine.models.towers.features import Features, build_tower, in_groups
+from engine.models.towers.features import Features, build_tower, last, tile_by_tile
 from engine.models.towers.vit import ViTConfig, sanitize_tower
 
 KINDS = {"llava_next": "LlavaNextImageProcessor", "llava_onevision": "LlavaOnevisionImageProcessor"}
@@ -50,12 +51,15 @@ class LlavaNext(VisionLanguageModel):
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """`pixel_values` (1 + tiles, 3, side, side), `grid` (2,), `shown` (2, 2), `size` (2,) -> (features, D)."""
-        tiles = in_groups(self._look, mx.array(media.arrays["pixel_values"]))
+        return last(self.encode_in_pieces(media))
+
+    def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
+        tiles = yield from tile_by_tile(self._look, mx.array(media.arrays["pixel_values"]))
         (top, bottom), (left, right) = media.arrays["shown"].tolist()
         picture = joined(tiles[1:], tuple(media.arrays["grid"].tolist()))[top:bottom, left:right]
         if picture.shape[:2] != (size := tuple(media.arrays["size"].tolist())):
             picture = resized(picture, *size)
-        return mx.concatenate([tiles[0], rows_with_ends(picture, self.image_newline)])
+        yield mx.concatenate([tiles[0], rows_with_ends(picture, self.image_newline)])
 
     def _look(self, pixels: mx.array) -> mx.array:
         return self.multi_modal_projector(self._features.of(self.vision_tower, pixels))

@@ -3,7 +3,7 @@
 Knows nothing of projectors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -16,9 +16,6 @@ from engine.models.towers.vit import VisionTransformer, ViTConfig
 
 CLIP = "clip_vision_model"
 SIGLIP = "siglip_vision_model"
-
-TILES_AT_ONCE = 4
-"""Bounds the memory for attention scores where they are not fused: at 1024 patches and 12 heads, 50 MB a tile."""
 
 
 def build_tower(config: Config) -> VisionTransformer:
@@ -59,10 +56,17 @@ class Features:
         return seen[:, 1:] if self.drops_first else seen
 
 
-def in_groups(look: Callable[[mx.array], mx.array], pixels: mx.array) -> mx.array:
-    """`look` at a few of (N, C, H, W) at a time."""
-    groups = []
-    for first in range(0, len(pixels), TILES_AT_ONCE):
-        groups.append(look(pixels[first : first + TILES_AT_ONCE]))
-        mx.eval(groups[-1])
-    return mx.concatenate(groups)
+def tile_by_tile(look: Callable[[mx.array], mx.array], pixels: mx.array) -> Generator[None, None, mx.array]:
+    """`look` at (N, C, H, W) one after the other, with a pause after each; returns what was seen, side by side."""
+    seen = []
+    for number in range(len(pixels)):
+        seen.append(look(pixels[number : number + 1]))
+        mx.eval(seen[-1])
+        yield
+    return mx.concatenate(seen)
+
+
+def last(pieces: Iterable[mx.array | None]) -> mx.array:
+    """All of `encode_in_pieces` at once."""
+    *_, features = pieces
+    return features
