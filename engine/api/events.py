@@ -164,15 +164,15 @@ class Failed:
     message: str
     hint: str
     fault: Fault
+    kind: type[EngineError] = EngineError
+    """The class to catch it by."""
 
     @classmethod
     def from_error(cls, request_id: str, error: EngineError) -> "Failed":
-        return cls(request_id, error.code, error.message, error.hint, error.fault)
+        return cls(request_id, error.code, error.message, error.hint, error.fault, type(error))
 
     def to_error(self) -> EngineError:
-        """The error again, of its own class where the code is that of one."""
-        kind = next((kind for kind in EngineError.__subclasses__() if kind.code == self.code), EngineError)
-        return kind(self.message, self.hint, code=self.code, fault=self.fault)
+        return self.kind(self.message, self.hint, code=self.code, fault=self.fault)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.api.errors import EngineError, MediaError, RequestError
+from engine.api.errors import MediaError, RequestError
 from engine.api.events import Failed
 from engine.api.request import GenerateRequest
 from engine.api.settings import SamplingSettings
@@ -40,7 +40,7 @@ def test_an_error_comes_back_as_its_own_class():
     assert (error.message, error.hint) == ("No such file.", "Choose another.")
 
 
-def test_an_error_with_a_code_of_its_own_keeps_it():
+def test_an_error_with_a_code_of_its_own_keeps_both():
     error = Failed.from_error("r1", RequestError("Three pictures.", code="too_many_images")).to_error()
-    assert type(error) is EngineError
+    assert type(error) is RequestError
     assert (error.code, error.fault) == ("too_many_images", RequestError.fault)

@@ -36,7 +36,7 @@ def test_nothing_follows_a_terminal_event():
 def test_an_expected_error_keeps_its_words_and_its_fault():
     outbox, received = opened("a")
     outbox.fail("a", MediaError("No such file.", "Choose another."))
-    assert received["a"][-1] == Failed("a", "bad_media", "No such file.", "Choose another.", Fault.USER)
+    assert received["a"][-1] == Failed("a", "bad_media", "No such file.", "Choose another.", Fault.USER, MediaError)
 
 
 def test_an_unexpected_error_is_ours_and_is_logged(caplog):
