@@ -29,7 +29,8 @@ def keep_torch_out(modules: MutableMapping[str, Any]) -> None:
     Fovea never uses it, but transformers imports it wherever it finds it, as the tests' environment has it. That costs
     seconds and 270 MB, and its threads made decoding half as fast.
     """
-    modules.setdefault("torch", None)
+    for name in ("torch", "torchvision"):
+        modules.setdefault(name, None)
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from PIL import Image
 
 from engine.api.events import Modality
+from engine.models.clips import ClipProcessor
 from engine.models.positions import Positions
 
 Config = Mapping[str, Any]
@@ -23,7 +24,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PreparedMedia:
-    """One picture, as the family's tower takes it. Plain data: made without MLX, hashable by `digest`."""
+    """One picture or clip, as the family's tower takes it. Plain data: made without MLX, hashable by `digest`."""
 
     modality: Modality
     arrays: Mapping[str, np.ndarray] = field(repr=False)
@@ -56,7 +57,7 @@ class VisionLanguageModel(nn.Module):
     """An mlx-lm `Model`: `(ids (B, L), cache, input_embeddings=(B, L, D)) -> logits (B, L, V)`."""
 
     def encode(self, media: PreparedMedia) -> mx.array:
-        """Features (feature_count, D) of one picture, in the order of its slots."""
+        """Features (feature_count, D) of one picture or clip (`media.modality` tells), in the order of its slots."""
         raise NotImplementedError(f"{type(self).__name__} takes no {media.modality.value}")
 
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
@@ -140,6 +141,8 @@ class Family:
     """A module with the config's shapes and no weights worth keeping (MLX is lazy: nothing is allocated)."""
     processor: Callable[[Path, Config, TokenizerLike], MediaProcessor] | None = None
     """Reads the checkpoint's processor files; falls back to the family's documented defaults."""
+    clips: Callable[[Path, Config, TokenizerLike], ClipProcessor] | None = None
+    """The same for clips, of families that take them; such a family has `processor` as well."""
     chat_template: str | None = None
     """Jinja, for checkpoints that come without one."""
     open_weights: Callable[[Path, Config], dict[str, mx.array]] | None = None
