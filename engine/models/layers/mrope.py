@@ -51,12 +51,17 @@ class MRope(nn.Module):
         super().__init__()
         self.rope = rope
         self._step = step
+        self._dims = rope.dims
+        self._turned = neighbours_turned if rope.traditional else turned
 
     def __call__(self, x: mx.array, offset: Any = 0) -> mx.array:
-        """(B, heads, L, dims) -> the same, turned."""
+        """(B, heads, L, D) -> the same, its first channels turned, as many as the module turns."""
         if self._step.waves is None:
             return self.rope(x, offset=offset + self._step.shift)
-        return turned(x, *self._step.waves)
+        if x.shape[-1] == self._dims:
+            return self._turned(x, *self._step.waves)
+        first, rest = mx.split(x, [self._dims], axis=-1)
+        return mx.concatenate([self._turned(first, *self._step.waves), rest], axis=-1)
 
 
 def waves(positions: mx.array, frequencies: mx.array) -> Waves:
@@ -72,15 +77,24 @@ def turned(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
     return mx.concatenate(both, axis=-1).astype(x.dtype)
 
 
-def tell_axes_apart(decoder: nn.Module, config: Config) -> StepPositions:
+def neighbours_turned(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
+    """(..., dims), each channel turned together with the one beside it; in float32."""
+    pairs = x.reshape(*x.shape[:-1], -1, 2)
+    first, second = pairs[..., 0], pairs[..., 1]
+    both = (first * cosines - second * sines, second * cosines + first * sines)
+    return mx.stack(both, axis=-1).reshape(x.shape).astype(x.dtype)
+
+
+def tell_axes_apart(decoder: nn.Module, config: Config, standard: Sequence[int] = SECTIONS) -> StepPositions:
     """Swap the rotary modules of `decoder`, built from this text config. Each axis has a stretch of the frequencies,
-    as long as its `mrope_section`. Raises `CheckpointError` for rotary settings that are not known to go together."""
-    sections = (config["rope_parameters"] or {}).get("mrope_section") or SECTIONS
+    as long as its `mrope_section`, or as `standard` says where there is none. Raises `CheckpointError` for rotary
+    settings that are not known to go together."""
+    sections = (config["rope_parameters"] or {}).get("mrope_section") or standard
     rope = decoder.layers[0].self_attn.rope
-    if type(rope) is not nn.RoPE or rope.traditional:
+    if type(rope) is not nn.RoPE:
         raise CheckpointError(f"Positions on three axes are not known with {config['rope_parameters']}.")
     if len(sections) != 3 or 2 * sum(sections) != rope.dims:
-        raise CheckpointError(f"The mrope_section {list(sections)} does not fit heads of {rope.dims} channels.")
+        raise CheckpointError(f"The mrope_section {list(sections)} does not fit {rope.dims} turned channels.")
     step = StepPositions(frequencies(rope), np.repeat(np.arange(3), sections))
     for layer in decoder.layers:
         layer.self_attn.rope = MRope(layer.self_attn.rope, step)

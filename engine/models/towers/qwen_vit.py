@@ -24,6 +24,16 @@ SCORES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
+class Biases:
+    """Which layers have one."""
+
+    patch: bool = False
+    qkv: bool = True
+    out: bool = True
+    mlp: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class QwenViTConfig:
     depth: int
     hidden_size: int
@@ -40,6 +50,10 @@ class QwenViTConfig:
     """Features along a side of a window."""
     whole_blocks: frozenset[int] = frozenset()
     """Those that look at whole frames all the same."""
+    eps: float = EPS
+    biases: Biases = Biases()
+    head_norms: bool = False
+    """Whether the queries and keys of each head are normalised."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % (4 * self.heads):
@@ -60,7 +74,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, config: QwenViTConfig) -> None:
         super().__init__()
-        self.proj = nn.Linear(int(np.prod(config.patch_shape)), config.hidden_size, bias=False)
+        self.proj = nn.Linear(int(np.prod(config.patch_shape)), config.hidden_size, bias=config.biases.patch)
 
     def __call__(self, patches: mx.array) -> mx.array:
         return self.proj(patches)
@@ -70,12 +84,17 @@ class Attention(nn.Module):
     def __init__(self, config: QwenViTConfig) -> None:
         super().__init__()
         self._heads = config.heads
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.biases.qkv)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.biases.out)
+        if config.head_norms:
+            self.q_norm = nn.RMSNorm(config.hidden_size // config.heads, config.eps)
+            self.k_norm = nn.RMSNorm(config.hidden_size // config.heads, config.eps)
 
     def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
         """(N, D); the patches of one group look at each other."""
         queries, keys, values = mx.split(self.qkv(x).reshape(len(x), 3 * self._heads, -1), 3, axis=1)
+        if "q_norm" in self:
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
         grouped = (
             y.reshape(groups.count, -1, *y.shape[1:]).swapaxes(1, 2)
             for y in (turned(queries, *waves), turned(keys, *waves), values)
@@ -101,9 +120,10 @@ class GatedMLP(nn.Module):
     def __init__(self, config: QwenViTConfig) -> None:
         super().__init__()
         self._activation = activation(config.hidden_act)
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        bias = config.biases.mlp
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=bias)
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.down_proj(self._activation(self.gate_proj(x)) * self.up_proj(x))
@@ -116,8 +136,8 @@ MLP = Callable[[QwenViTConfig], nn.Module]
 class Block(nn.Module):
     def __init__(self, config: QwenViTConfig, norm: Norm, mlp: MLP) -> None:
         super().__init__()
-        self.norm1 = norm(config.hidden_size, EPS)
-        self.norm2 = norm(config.hidden_size, EPS)
+        self.norm1 = norm(config.hidden_size, config.eps)
+        self.norm2 = norm(config.hidden_size, config.eps)
         self.attn = Attention(config)
         self.mlp = mlp(config)
 
@@ -132,7 +152,7 @@ class PatchMerger(nn.Module):
     def __init__(self, config: QwenViTConfig, norm: Norm) -> None:
         super().__init__()
         width = config.hidden_size * config.merge**2
-        self.ln_q = norm(config.hidden_size, EPS)
+        self.ln_q = norm(config.hidden_size, config.eps)
         self.mlp = [nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.out_size)]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -156,7 +176,7 @@ class QwenViT(nn.Module):
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (N / merge^2, out)."""
         order = self._order(grid)
-        waves = self._waves(order.coordinates)
+        waves = place_waves(order.coordinates, self.config)
         # A norm's dtype is the tower's; that of a layer may be how it is packed.
         x = self.patch_embed(patches.astype(self.merger.ln_q.weight.dtype))[mx.array(order.patches)]
         for number, block in enumerate(self.blocks):
@@ -168,12 +188,13 @@ class QwenViT(nn.Module):
             return order_in_blocks(grid, self.config.merge)
         return order_in_windows(grid, self.config.merge, self.config.window)
 
-    def _waves(self, coordinates: np.ndarray) -> Waves:
-        """Rows and columns (N, 2) -> (N, 1, channels of a head / 2) each: half of them by row, half by column."""
-        half = self.config.hidden_size // self.config.heads // 2
-        frequencies = self.config.rope_theta ** (-mx.arange(0, half, 2) / half)
-        angles = (mx.array(coordinates)[..., None] * frequencies).reshape(len(coordinates), 1, half)
-        return mx.cos(angles), mx.sin(angles)
+
+def place_waves(coordinates: np.ndarray, config: QwenViTConfig) -> Waves:
+    """Rows and columns (N, 2) -> (N, 1, channels of a head / 2) each: half of them by row, half by column."""
+    half = config.hidden_size // config.heads // 2
+    frequencies = config.rope_theta ** (-mx.arange(0, half, 2) / half)
+    angles = (mx.array(coordinates)[..., None] * frequencies).reshape(len(coordinates), 1, half)
+    return mx.cos(angles), mx.sin(angles)
 
 
 def sanitize_qwen_vit(weights: dict[str, mx.array], prefix: str, config: QwenViTConfig) -> dict[str, mx.array]:
