@@ -55,21 +55,35 @@ class PatchRecipe:
         Raises `MediaError` for a picture too narrow to be scaled."""
         height, width = self.scaled_size((picture.height, picture.width))
         pixels = self.values(np.asarray(picture.resize((width, height), self.resample)))
-        rows, columns = height // self.patch, width // self.patch
-        merge = self.merge
-        blocks = pixels.reshape(3, rows // merge, merge, self.patch, columns // merge, merge, self.patch)
-        patches = blocks.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, 3, 1, self.patch**2)
-        return np.repeat(patches, self.frames, axis=2).reshape(rows * columns, -1), (1, rows, columns)
+        patches, grid = in_blocks(pixels[None], self.patch, self.merge)
+        return np.repeat(patches, self.frames, axis=2).reshape(len(patches), -1), grid
 
     def scaled_size(self, size: Pair) -> Pair:
         refuse_strip(size)
-        height, width = size
-        side = self.patch * self.merge
-        rows, columns = round(height / side), round(width / side)
-        if rows * columns * side**2 > self.max_pixels:
-            shrink = sqrt(height * width / self.max_pixels)
-            rows, columns = max(1, floor(height / shrink / side)), max(1, floor(width / shrink / side))
-        elif rows * columns * side**2 < self.min_pixels:
-            grow = sqrt(self.min_pixels / (height * width))
-            rows, columns = ceil(height * grow / side), ceil(width * grow / side)
-        return rows * side, columns * side
+        return whole_blocks(size, self.patch * self.merge, self.min_pixels, self.max_pixels)
+
+
+def whole_blocks(size: Pair, side: int, least: int, most: int, frames: int = 1, counted: int | None = None) -> Pair:
+    """What `frames` frames of `size` are scaled to: whole blocks of `side`, and between `least` and `most` pixels over
+    all of them. `counted`: how many frames there seem to be when that is looked at (transformers `smart_resize`)."""
+    height, width = size
+    rows, columns = round(height / side), round(width / side)
+    pixels = (counted or frames) * rows * columns * side**2
+    if pixels > most:
+        shrink = sqrt(frames * height * width / most)
+        rows, columns = max(1, floor(height / shrink / side)), max(1, floor(width / shrink / side))
+    elif pixels < least:
+        grow = sqrt(least / (frames * height * width))
+        rows, columns = ceil(height * grow / side), ceil(width * grow / side)
+    return rows * side, columns * side
+
+
+def in_blocks(pixels: np.ndarray, patch: int, merge: int, frames: int = 1) -> tuple[np.ndarray, Grid]:
+    """(T, 3, H, W), T a multiple of `frames` -> (N, 3, frames, patch^2), block by block of `merge` x `merge` patches,
+    and how many patches in time, height and width."""
+    count, channels, height, width = pixels.shape
+    grid = (count // frames, height // patch, width // patch)
+    blocks = pixels.reshape(
+        grid[0], frames, channels, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch
+    ).transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    return blocks.reshape(-1, channels, frames, patch**2), grid

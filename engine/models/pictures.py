@@ -80,11 +80,11 @@ def target_size(size: Pair, wanted: Mapping[str, int]) -> Pair:
     return (other, edge) if size[1] <= size[0] else (edge, other)
 
 
-def refuse_strip(size: Pair) -> None:
-    """Raises `MediaError` for a picture too narrow to be scaled by its shape."""
+def refuse_strip(size: Pair, what: str = "picture") -> None:
+    """Raises `MediaError` for a picture, or `what` it is, too narrow to be scaled by its shape."""
     if max(size) > MAX_ASPECT_RATIO * min(size):
         raise MediaError(
-            f"The picture is {size[1]} x {size[0]} pixels, longer than {MAX_ASPECT_RATIO} times its other side.",
+            f"The {what} is {size[1]} x {size[0]} pixels, longer than {MAX_ASPECT_RATIO} times its other side.",
             "Crop it to what matters.",
         )
 

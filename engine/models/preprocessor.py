@@ -30,6 +30,14 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
+def read_clip_preprocessor(folder: Path) -> dict[str, Any]:
+    """What the checkpoint says of its clips in a file or part of their own; empty if it says nothing. Raises
+    `CheckpointError` for a file that cannot be read."""
+    part = _read(folder / "processor_config.json").get("video_processor")
+    said = part or _read(folder / "video_preprocessor_config.json")
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
