@@ -12,15 +12,13 @@ import mlx.nn as nn
 import numpy as np
 
 from engine.api.errors import CheckpointError
-from engine.models.layers.activations import activation
+from engine.models.layers import gated_mlp
+from engine.models.layers.attention import attended
 from engine.models.layers.mrope import Waves, turned
 from engine.models.positions import Grid
 from engine.models.towers.patch_order import Groups, PatchOrder, order_in_blocks, order_in_windows
 
 EPS = 1e-6
-
-SCORES_AT_ONCE = 1 << 22
-"""Of one head: bounds the memory of attention where it is not fused, to 16 MB a head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +98,13 @@ class Attention(nn.Module):
             for y in (turned(queries, *waves), turned(keys, *waves), values)
         )
         mask = None if groups.real is None else mx.array(groups.real)[:, None, None]
-        return self.proj(_attended(*grouped, mask).swapaxes(1, 2).reshape(x.shape))
+        return self.proj(attended(*grouped, mask).swapaxes(1, 2).reshape(x.shape))
 
 
-def _attended(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
-    """(groups, heads, L, d) each, some queries at a time."""
-    count, _, length, width = queries.shape
-    step = max(1, SCORES_AT_ONCE // (count * length))
-    parts = [
-        mx.fast.scaled_dot_product_attention(
-            queries[:, :, first : first + step], keys, values, scale=width**-0.5, mask=mask
-        )
-        for first in range(0, length, step)
-    ]
-    return mx.concatenate(parts, axis=2)
-
-
-class GatedMLP(nn.Module):
+class GatedMLP(gated_mlp.GatedMLP):
     def __init__(self, config: QwenViTConfig) -> None:
-        super().__init__()
-        self._activation = activation(config.hidden_act)
-        bias = config.biases.mlp
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=bias)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.down_proj(self._activation(self.gate_proj(x)) * self.up_proj(x))
+        width, inner = config.hidden_size, config.intermediate_size
+        super().__init__(width, inner, hidden_act=config.hidden_act, bias=config.biases.mlp)
 
 
 Norm = Callable[[int, float], nn.Module]
