@@ -163,7 +163,10 @@ class Generation:
         if answer.unsent:
             self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
         self._release(answer)
-        self._emit(Finished(answer.sequence.request_id, reason, self._usage(answer), self._timings(answer)))
+        notes = answer.prompt.notes if answer.prompt else ()
+        self._emit(
+            Finished(answer.sequence.request_id, reason, self._usage(answer), self._timings(answer), notes=notes)
+        )
 
     def _break(self, answer: Answer, error: Exception) -> None:
         self._release(answer)

@@ -18,6 +18,7 @@ from engine.api.settings import EngineSettings, SamplingSettings
 from engine.device import Device, free_memory
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.memory import preflight
+from engine.run.media import MediaReader
 from engine.run.prompt import Prompt, PromptBuilder
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate
@@ -96,10 +97,10 @@ class Opening:
 
     def session(self) -> Session:
         checkpoint = self.checkpoint
-        processor = checkpoint.processor
-        marker = processor.marker if processor else None
-        template = ChatTemplate(checkpoint.tokenizer, checkpoint.family.chat_template, marker)
-        builder = PromptBuilder(checkpoint.tokenizer, processor, template, self.settings.media)
+        family = checkpoint.family
+        reader = MediaReader(checkpoint.processor, checkpoint.clips, self.settings.media, family.most_pictures)
+        template = ChatTemplate(checkpoint.tokenizer, family.chat_template, *reader.markers)
+        builder = PromptBuilder(checkpoint.tokenizer, template, reader)
         return Session(checkpoint, builder, time.monotonic() - self.started_at)
 
 

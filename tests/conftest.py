@@ -3,8 +3,10 @@
 import pytest
 
 from engine.device import open_blas
+from tests.torchvision_import import declare_operators_when_imported
 
 open_blas()
+declare_operators_when_imported()
 
 
 @pytest.fixture(scope="session")

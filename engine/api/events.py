@@ -26,6 +26,7 @@ class Stage(Enum):
     DOWNLOADING = "downloading"
     READING = "reading the model"
     LOADING = "loading weights"
+    CONVERTING = "writing the model"
     LOOKING = "looking at the media"
     PREFILL = "reading the prompt"
 
@@ -155,6 +156,8 @@ class Finished:
     """After a download: where it lies."""
     models: tuple[LocalModel, ...] = ()
     """After `ListModels`."""
+    notes: tuple[str, ...] = ()
+    """What a person ought to know of an answer, such as that a clip's end could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

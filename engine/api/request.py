@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from engine.api.errors import RequestError
+from engine.api.quantization import Quantization
 from engine.api.settings import SamplingSettings
 
 
@@ -40,8 +41,22 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Video:
+    """A clip: MP4, QuickTime, Matroska, WebM, AVI, MPEG or an animated GIF. `None` leaves a choice to the model."""
+
     source: Path | bytes | str = field(repr=False)
     name: str = ""
+    fps: float | None = None
+    """Frames looked at for each second of the clip."""
+    max_frames: int | None = None
+    as_pictures: int | None = None
+    """Show the model this many single frames instead, at even distances: for models that take pictures only."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("fps", self.fps, 0.001), ("max_frames", self.max_frames, 1)):
+            if value is not None and not least <= value <= 100_000:
+                raise RequestError(f"{name} is {value}; it has to be at least {least}.", "Leave it out.")
+        if self.as_pictures is not None and self.as_pictures < 1:
+            raise RequestError(f"as_pictures is {self.as_pictures}; it has to be at least 1.", "Leave it out.")
 
 
 MediaPart = Image | Audio | Video
@@ -82,6 +97,8 @@ class GenerateRequest:
     """Whether deltas carry each token's log-probability."""
     template_options: tuple[tuple[str, object], ...] = ()
     """Further variables for the chat template, such as `("enable_thinking", True)`."""
+    resize_shape: tuple[int, int] | None = None
+    """Height and width that pictures and frames are first scaled to fit into, their shape kept."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -90,6 +107,8 @@ class GenerateRequest:
             )
         if "" in self.stop:
             raise RequestError("A stop string is empty.", "Leave it out.")
+        if self.resize_shape is not None and min(self.resize_shape) < 1:
+            raise RequestError(f"resize_shape is {self.resize_shape}; both have to be at least 1.", "Leave it out.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,38 @@ class RemoveModel:
     repo_id: str
 
 
+class FloatType(Enum):
+    """What weights that are not packed are stored as."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertModel:
+    """Write a model anew in the form of mlx-community, packed or unpacked; answered with `Finished.path`,
+    `Finished.model` and, in `Finished.notes`, what could not be done as asked."""
+
+    source: str
+    """As for `LoadModel`."""
+    target: Path
+    """A folder that does not exist yet, or an empty one."""
+    quantization: Quantization | None = None
+    """How the text decoder is packed; towers and projectors stay as they are. `None` packs nothing."""
+    dequantize: bool = False
+    """Unpack a model that is packed."""
+    float_type: FloatType | None = None
+    """`None` leaves it to the model's own config."""
+    revision: str | None = None
+    download: bool = False
+    """Whether a repository that is not on this machine yet may be downloaded."""
+
+    def __post_init__(self) -> None:
+        if self.quantization is not None and self.dequantize:
+            raise RequestError("A model cannot be quantised and dequantised at once.", "Ask for one of the two.")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
     """Fine-tune the loaded model on a folder of examples. The trainer is not built yet: answered with `Failed`."""
@@ -152,5 +203,13 @@ class Cancel:
 
 
 Request = (
-    GenerateRequest | LoadModel | UnloadModel | PullModel | ListModels | DescribeModel | RemoveModel | TrainRequest
+    GenerateRequest
+    | LoadModel
+    | UnloadModel
+    | PullModel
+    | ListModels
+    | DescribeModel
+    | RemoveModel
+    | ConvertModel
+    | TrainRequest
 )

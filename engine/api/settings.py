@@ -68,6 +68,10 @@ class MediaLimits:
     max_pixels: int = 100_000_000
     max_bytes: int = 200_000_000
     max_images: int = 64
+    max_clip_bytes: int = 4_000_000_000
+    """Of a clip's file, which is never read as a whole."""
+    max_clip_pixels: int = 500_000_000
+    """Of all the frames of a clip that are looked at, as large as they are looked at."""
 
 
 @dataclass(frozen=True, slots=True)

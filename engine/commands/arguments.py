@@ -50,6 +50,19 @@ def add_answer_flags(parser: Parser) -> None:
     group = parser.add_argument_group("answer")
     group.add_argument("--system", help="what the model is told before the conversation")
     group.add_argument("--image", action="extend", nargs="+", default=[], metavar="PICTURE", help="file or data: URI")
+    group.add_argument("--video", action="extend", nargs="+", default=[], metavar="CLIP", help="file or data: URI")
+    group.add_argument("--fps", type=POSITIVE, metavar="N", help="frames of a clip looked at for each second of it")
+    group.add_argument("--max-frames", "--video-max-frames", type=at_least(1), metavar="N", help="at most, of a clip")
+    group.add_argument(
+        "--video-as-pictures", type=at_least(1), metavar="N", help="for models without video: N frames, as pictures"
+    )
+    group.add_argument(
+        "--resize-shape",
+        type=at_least(1),
+        nargs="+",
+        metavar="N",
+        help="scale pictures and frames to fit into this height and width (one number: a square)",
+    )
     group.add_argument("--enable-thinking", action="store_true", help="let a model that can think do so first")
     group.add_argument(
         "--max-tokens", type=at_least(1), default=DEFAULT_MAX_TOKENS, metavar="N", help="default: %(default)s"

@@ -4,21 +4,30 @@ Owns the turns so far. Knows nothing of how answers come about.
 """
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.api.errors import EngineError
 from engine.api.events import FinishReason
-from engine.api.request import Message, Role, Text
+from engine.api.request import MediaPart, Message, Role, Text
 from engine.attachment import image_part
 from engine.client import EngineClient
 from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags
 from engine.commands.context import Context
-from engine.commands.generate import answer, generate_request, system_messages, user_message
+from engine.commands.generate import (
+    answer,
+    clip_part,
+    generate_request,
+    media_parts,
+    system_messages,
+    user_message,
+)
 from engine.commands.interrupt import INTERRUPTED
 from engine.commands.loading import engine_settings, load_model
 from engine.commands.terminal import Terminal
 
-HELP = "/image FILE adds a picture to the next question, /clear begins anew, /quit leaves. Ctrl-C stops an answer."
+HELP = (
+    "/image FILE or /video FILE adds it to the next question, /clear begins anew, /quit leaves. Ctrl-C stops an answer."
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -30,13 +39,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    for picture in arguments.image:
-        image_part(picture)
+    media = media_parts(arguments)
     with context.open_engine(engine_settings(context, arguments)) as engine:
         info = load_model(context, engine.client, arguments)
         if info is None:
             return INTERRUPTED
-        chat = Chat(engine.client, arguments, context.terminal)
+        chat = Chat(engine.client, arguments, context.terminal, system_messages(arguments), list(media))
         if context.terminal.is_typed:
             context.terminal.remark(f"{info.name}. {HELP}")
         chat.run()
@@ -48,16 +56,9 @@ class Chat:
     client: EngineClient
     arguments: argparse.Namespace
     terminal: Terminal
-    turns: tuple[Message, ...] = ()
-    pictures: list[str] = field(default_factory=list)
+    turns: tuple[Message, ...]
+    media: list[MediaPart]
     """Waiting for the next question."""
-
-    def __post_init__(self) -> None:
-        self.begin(self.arguments.image)
-
-    def begin(self, pictures: list[str]) -> None:
-        self.turns = system_messages(self.arguments)
-        self.pictures = list(pictures)
 
     def run(self) -> None:
         """Until /quit or the end of input."""
@@ -73,10 +74,11 @@ class Chat:
             case "":
                 pass
             case "/image":
-                image_part(rest.strip())
-                self.pictures.append(rest.strip())
+                self.media.append(image_part(rest.strip()))
+            case "/video":
+                self.media.append(clip_part(rest.strip(), self.arguments))
             case "/clear":
-                self.begin([])
+                self.turns, self.media = system_messages(self.arguments), []
             case "/help":
                 self.terminal.remark(HELP)
             case _:
@@ -84,11 +86,11 @@ class Chat:
 
     def _ask(self, question: str) -> None:
         """A turn counts once it is answered; a stopped answer counts as far as it came, a failed one not at all."""
-        asked = (*self.turns, user_message(question, self.pictures))
+        asked = (*self.turns, user_message(question, self.media))
         reply = answer(self.client, generate_request(asked, self.arguments), self.arguments, self.terminal)
         if reply.text or reply.end.reason is not FinishReason.CANCELLED:
             self.turns = (*asked, Message(Role.ASSISTANT, (Text(reply.text),)))
-            self.pictures = []
+            self.media = []
 
     def _read(self) -> str | None:
         """One line without its end; `None` at the end of input."""

@@ -4,11 +4,12 @@ Knows nothing of how the answer comes about.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from engine.api.errors import RequestError
 from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta
-from engine.api.request import GenerateRequest, Message, Role, Text
-from engine.attachment import image_part
+from engine.api.request import GenerateRequest, MediaPart, Message, Role, Text, Video
+from engine.attachment import image_part, video_part
 from engine.client import EngineClient
 from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags, sampling_settings
 from engine.commands.context import Context
@@ -31,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     # Before the engine starts: what is wrong with the question is told at once.
-    message = user_message(read_prompt(arguments.prompt, context.terminal), arguments.image)
+    message = user_message(read_prompt(arguments.prompt, context.terminal), media_parts(arguments))
     request = generate_request((*system_messages(arguments), message), arguments)
     with context.open_engine(engine_settings(context, arguments)) as engine:
         if load_model(context, engine.client, arguments) is None:
@@ -48,19 +49,40 @@ def generate_request(messages: tuple[Message, ...], arguments: argparse.Namespac
         sampling=sampling_settings(arguments),
         logprobs=arguments.json,
         template_options=(("enable_thinking", arguments.enable_thinking),),
+        resize_shape=_resize_shape(arguments.resize_shape),
     )
+
+
+def _resize_shape(numbers: list[int] | None) -> tuple[int, int] | None:
+    if numbers is None:
+        return None
+    if len(numbers) > 2:
+        raise RequestError("--resize-shape takes a height and a width.", "One number stands for both.")
+    return numbers[0], numbers[-1]
 
 
 def system_messages(arguments: argparse.Namespace) -> tuple[Message, ...]:
     return (Message(Role.SYSTEM, (Text(arguments.system),)),) if arguments.system else ()
 
 
-def user_message(prompt: str, pictures: list[str]) -> Message:
-    """Pictures first, as models are trained to see them. Raises `RequestError` when there is nothing to ask."""
-    if not prompt.strip() and not pictures:
+def media_parts(arguments: argparse.Namespace) -> tuple[MediaPart, ...]:
+    """Pictures, then clips, in the order of the command line. Raises `EngineError` for what cannot be one."""
+    clips = (clip_part(source, arguments) for source in arguments.video)
+    return (*map(image_part, arguments.image), *clips)
+
+
+def clip_part(source: str, arguments: argparse.Namespace) -> Video:
+    return video_part(
+        source, fps=arguments.fps, max_frames=arguments.max_frames, as_pictures=arguments.video_as_pictures
+    )
+
+
+def user_message(prompt: str, media: Sequence[MediaPart]) -> Message:
+    """Media first, as models are trained to see them. Raises `RequestError` when there is nothing to ask."""
+    if not prompt.strip() and not media:
         raise RequestError("There is nothing to ask.", "Give --prompt a text, or pipe one in.")
     text = (Text(prompt),) if prompt.strip() else ()
-    return Message(Role.USER, (*map(image_part, pictures), *text))
+    return Message(Role.USER, (*media, *text))
 
 
 def read_prompt(words: list[str] | None, terminal: Terminal) -> str:
@@ -85,6 +107,8 @@ def answer(client: EngineClient, request: GenerateRequest, arguments: argparse.N
         terminal.write_json(answer_object(reply))
     elif not reply.text.endswith("\n"):
         terminal.write("\n")
+    for note in reply.end.notes:
+        terminal.remark(note)
     if arguments.verbose:
         terminal.remark(statistics(reply.end))
     return reply

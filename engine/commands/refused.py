@@ -8,12 +8,8 @@ _TEXT_ONLY = "is for making pictures, sound or clips; Fovea answers in text"
 _DIFFUSION = "is for diffusion language models, which are not built yet"
 REFUSED = {
     "--audio": _NOT_YET,
-    "--video": _NOT_YET,
-    "--fps": "belongs to --video, which is not built yet",
-    "--video-num-frames": "belongs to --video, which is not built yet",
-    "--video-min-frames": "belongs to --video, which is not built yet",
-    "--video-max-frames": "belongs to --video, which is not built yet",
-    "--resize-shape": f"{_NOT_YET}; pictures are resized as the model's own files say",
+    "--video-num-frames": f"{_NOT_YET}; --fps and --max-frames are",
+    "--video-min-frames": f"{_NOT_YET}; --fps and --max-frames are",
     "--thinking-budget": _NOT_YET,
     "--thinking-mode": f"{_NOT_YET}; --enable-thinking turns thinking on",
     "--thinking-start-token": f"{_NOT_YET}; the markers come from the model's own files",

@@ -24,6 +24,7 @@ from engine.loading.tokenizer import load_tokenizer
 from engine.loading.weights import bind, open_weights
 from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
+from engine.models.clips import ClipProcessor
 from engine.models.registry import find_family
 from engine.sizes import format_size
 
@@ -42,6 +43,7 @@ class Checkpoint:
     model: VisionLanguageModel
     tokenizer: "TokenizerWrapper"
     processor: MediaProcessor | None
+    clips: ClipProcessor | None
     generation: GenerationDefaults
     info: ModelInfo
     weight_bytes: int
@@ -82,6 +84,7 @@ def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) 
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     processor = plan.family.processor and plan.family.processor(folder, plan.config, tokenizer)
+    clips = plan.family.clips and plan.family.clips(folder, plan.config, tokenizer)
     weight_bytes = _bytes(model)
     info = _info(source, folder, plan, parameters, weight_bytes)
     note = " ".join(filter(None, (plan.note, widened.note)))
@@ -93,6 +96,7 @@ def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) 
         model=model,
         tokenizer=tokenizer,
         processor=processor,
+        clips=clips,
         generation=replace(generation, eos_token_ids=frozenset(tokenizer.eos_token_ids)),
         info=replace(info, device=device.name, note=note),
         weight_bytes=weight_bytes,

@@ -143,6 +143,8 @@ class Family:
     """Reads the checkpoint's processor files; falls back to the family's documented defaults."""
     clips: Callable[[Path, Config, TokenizerLike], ClipProcessor] | None = None
     """The same for clips, of families that take them; such a family has `processor` as well."""
+    most_pictures: int | None = None
+    """In one conversation; `None` for as many as the context holds."""
     chat_template: str | None = None
     """Jinja, for checkpoints that come without one."""
     open_weights: Callable[[Path, Config], dict[str, mx.array]] | None = None

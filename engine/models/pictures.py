@@ -89,6 +89,12 @@ def refuse_strip(size: Pair, what: str = "picture") -> None:
         )
 
 
+def size_within(size: Pair, box: Pair) -> Pair:
+    """`size` scaled, its shape kept, until it fills `box` in one direction."""
+    scale = min(box[0] / size[0], box[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def cropped(picture: Image.Image, size: Pair) -> Image.Image:
     """The middle of the picture; black around it where it is smaller."""
     left, top = (picture.width - size[1]) // 2, (picture.height - size[0]) // 2

@@ -29,10 +29,11 @@ def generate(
     verbose: bool = False,
     **options: Any,
 ) -> GenerationResult:
-    """The whole answer. `options`: max_tokens, stop, and the fields of `SamplingSettings`."""
-    options |= {"audio": audio, "video": video}
+    """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, resize_shape (height and width
+    that pictures and frames are first scaled to fit into), and of clips fps and max_frames."""
+    request = answer_request("generate", processor, prompt, image, video, options | {"audio": audio})
     reply = Reply()
-    with Exchange(model.client, answer_request("generate", processor, prompt, image, options)) as exchange:
+    with Exchange(model.client, request) as exchange:
         for event in exchange:
             if isinstance(event, Failed):
                 raise event.to_error()
@@ -59,8 +60,8 @@ def stream_generate(
     **options: Any,
 ) -> Iterator[GenerationResult]:
     """The answer piece by piece, and at last a piece without text that has the numbers. Closing it stops the model."""
-    options |= {"audio": audio, "video": video}
-    return _pieces(model, answer_request("stream_generate", processor, prompt, image, options))
+    options |= {"audio": audio}
+    return _pieces(model, answer_request("stream_generate", processor, prompt, image, video, options))
 
 
 def batch_generate(
@@ -88,7 +89,7 @@ def batch_generate(
     for prompt, given, limit in zip(prompts, pictures, limits, strict=True):
         rendered = apply_chat_template(processor, None, prompt, num_images=len(images_of(given)))
         asked = options | {"max_tokens": limit, "audio": audios}
-        requests.append(answer_request("batch_generate", processor, rendered, given, asked))
+        requests.append(answer_request("batch_generate", processor, rendered, given, None, asked))
     replies = _answer_all(model, requests)
     if verbose:
         print("\n".join(reply.text for reply in replies))

@@ -62,6 +62,8 @@ class Processor:
     template: "ChatTemplate"
     marker: str | None
     """What stands for one picture in a prompt; `None` where the model takes none."""
+    clip_marker: str | None = None
+    """The same for clips."""
 
 
 def load(
@@ -131,5 +133,6 @@ def _read(source: str, revision: str | None, settings: EngineSettings) -> tuple[
     family = find_family(config)
     tokenizer = load_tokenizer(folder, generation_defaults(folder, config).eos_token_ids)
     media = family.processor(folder, config, tokenizer) if family.processor else None
-    marker = media.marker if media else None
-    return config, Processor(tokenizer, ChatTemplate(tokenizer, family.chat_template, marker), marker)
+    clips = family.clips(folder, config, tokenizer) if family.clips else None
+    markers = media and media.marker, clips and clips.marker
+    return config, Processor(tokenizer, ChatTemplate(tokenizer, family.chat_template, *markers), *markers)

@@ -39,16 +39,14 @@ OF_GENERATING: Asks = {
     "presence_penalty": (None, 0, 0.0),
     "prompt_cache": NOTHING,
     "prompt_cache_state": NOTHING,
-    "resize_shape": NOTHING,
     "sampler": NOTHING,
     # Control tokens are never part of the answer, whether they are asked for or not.
     "skip_special_tokens": (None, False, True),
     "stopping_criteria": NOTHING,
     "thinking_budget": NOTHING,
-    "video": EMPTY,
     "vision_cache": NOTHING,
 }
-OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": (None, False, True), "videos": EMPTY}
+OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": (None, False, True)}
 
 _INSTEAD = {
     "enable_thinking": "Give it to apply_chat_template.",

@@ -3,14 +3,15 @@
 Knows nothing of how it is answered.
 """
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.api.errors import RequestError
-from engine.api.request import GenerateRequest, Image, RenderedPrompt
+from engine.api.request import GenerateRequest, Image, MediaPart, RenderedPrompt, Video
 from engine.api.settings import SamplingSettings
-from engine.attachment import image_part
+from engine.attachment import image_part, video_part
 from engine.python.loading import Processor
 from engine.python.refusal import OF_GENERATING, refuse
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_TOKENS = 2048
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
+_CLIP_OPTIONS = frozenset(("fps", "max_frames"))
 _SAMPLING = frozenset(SamplingSettings.__dataclass_fields__)
 
 Picture = str | Path | bytes | Any
@@ -26,7 +28,7 @@ Picture = str | Path | bytes | Any
 
 
 def answer_request(
-    function: str, processor: Processor, prompt: str, image: Any, options: dict[str, Any]
+    function: str, processor: Processor, prompt: str, image: Any, video: Any, options: dict[str, Any]
 ) -> GenerateRequest:
     """Raises `RequestError` for what cannot be honoured, `TypeError` for what is no argument, `function` by name."""
     if not isinstance(prompt, str):
@@ -35,20 +37,51 @@ def answer_request(
     max_tokens = options.pop("max_tokens", DEFAULT_MAX_TOKENS)
     stop = options.pop("stop", ())
     sampling = {name: options.pop(name) for name in _SAMPLING & set(options)}
+    clip_options = {name: options.pop(name) for name in _CLIP_OPTIONS & set(options)}
+    resize_shape = options.pop("resize_shape", None)
     refuse(function, options, OF_GENERATING)
-    images = images_of(image)
-    if images and processor.marker and processor.marker not in prompt:
-        raise RequestError(
-            "The prompt has no place for the pictures.",
-            "Make it with apply_chat_template(processor, config, prompt, num_images=...).",
-            code="marker_mismatch",
-        )
+    images, clips = images_of(image), clips_of(video, clip_options)
+    for media, marker, kind in ((images, processor.marker, "image"), (clips, processor.clip_marker, "video")):
+        if media and marker and marker not in prompt:
+            raise RequestError(
+                f"The prompt has no place for the {kind}s.",
+                f"Make it with apply_chat_template(processor, config, prompt, num_{kind}s=...).",
+                code="marker_mismatch",
+            )
     return GenerateRequest(
-        RenderedPrompt(prompt, images),
+        RenderedPrompt(prompt, _in_order(prompt, processor, images, clips)),
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         sampling=SamplingSettings(**sampling),
         logprobs=True,
+        resize_shape=_shape(resize_shape),
+    )
+
+
+def _in_order(
+    prompt: str, processor: Processor, images: tuple[Image, ...], clips: tuple[Video, ...]
+) -> tuple[MediaPart, ...]:
+    """Pictures and clips in the order of their markers; where those are too few or too many, the engine says so."""
+    kinds = {
+        marker: list(media) for marker, media in ((processor.marker, images), (processor.clip_marker, clips)) if marker
+    }
+    found = re.findall("|".join(map(re.escape, sorted(kinds, key=len, reverse=True))) or "(?!)", prompt)
+    if any(found.count(marker) != len(media) for marker, media in kinds.items()):
+        return (*images, *clips)
+    return tuple(kinds[marker].pop(0) for marker in found)
+
+
+def _shape(given: Any) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    return (given, given) if isinstance(given, int) else (given[0], given[1])
+
+
+def clips_of(given: Any, options: dict[str, Any]) -> tuple[Video, ...]:
+    """`given` is a file, a `data:` URI, the bytes of a file, or a list of these."""
+    clips = given if isinstance(given, list | tuple) else () if given is None else (given,)
+    return tuple(
+        Video(clip, "bytes", **options) if isinstance(clip, bytes) else video_part(clip, **options) for clip in clips
     )
 
 

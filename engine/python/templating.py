@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.api.errors import RequestError
-from engine.api.request import Image, Message, Part, Role, Text
+from engine.api.request import Image, Message, Part, Role, Text, Video
 from engine.python.loading import Processor
 
 _TEXT_KINDS = ("text", "input_text", "output_text")
 _IMAGE_KINDS = ("image", "image_url", "input_image")
+_VIDEO_KINDS = ("video", "video_url", "input_video")
 _PLACE = Image("", "a place for a picture")
+_CLIP_PLACE = Video("", "a place for a clip")
 
 Turn = str | Mapping[str, Any]
 
@@ -25,14 +27,15 @@ def apply_chat_template(
     return_messages: bool = False,
     num_images: int = 0,
     num_audios: int = 0,
+    num_videos: int = 0,
     **options: Any,
 ) -> str | list[dict[str, Any]]:
-    """The rendered prompt, with one marker a picture; or the messages it was rendered from.
+    """The rendered prompt, with one marker for each picture and clip; or the messages it was rendered from.
 
     `prompt` is a question, a message `{"role": ..., "content": ...}`, or a list of either; content is a text or a list
-    of `{"type": "text" | "image", ...}` parts. Of `num_images`, those without a part of their own go to the front of
-    the last question. `options` are the template's own, such as `enable_thinking`. `config` is there for mlx-vlm's
-    call shape: the processor knows its template.
+    of `{"type": "text" | "image" | "video", ...}` parts. Of `num_images` and `num_videos`, those without a part of
+    their own go to the front of the last question. `options` are the template's own, such as `enable_thinking`.
+    `config` is there for mlx-vlm's call shape: the processor knows its template.
     """
     if not isinstance(processor, Processor):
         raise TypeError(f"apply_chat_template() needs the processor that load() gives, not {type(processor).__name__}")
@@ -41,7 +44,8 @@ def apply_chat_template(
     if not add_generation_prompt:
         raise RequestError("apply_chat_template() always ends where the answer begins.", code="unsupported_option")
     turns = [prompt] if isinstance(prompt, str | Mapping) else prompt
-    messages = _with_images([_message(turn) for turn in turns], num_images)
+    messages = _with_places([_message(turn) for turn in turns], _CLIP_PLACE, num_videos)
+    messages = _with_places(messages, _PLACE, num_images)
     if return_messages:
         return [_plain(message) for message in messages]
     return processor.template.render(messages, {"enable_thinking": False, **options})
@@ -71,22 +75,28 @@ def _part(part: Any) -> Part:
         return Text(part.get("text") or part.get("content") or "")
     if kind in _IMAGE_KINDS:
         return _PLACE
-    raise RequestError(f"A part of a message is of type {kind!r}.", "Use text and image.", code="bad_message")
+    if kind in _VIDEO_KINDS:
+        return _CLIP_PLACE
+    raise RequestError(f"A part of a message is of type {kind!r}.", "Use text, image and video.", code="bad_message")
 
 
-def _with_images(messages: list[Message], count: int) -> list[Message]:
-    missing = count - sum(isinstance(part, Image) for message in messages for part in message.parts)
+def _with_places(messages: list[Message], place: Image | Video, count: int) -> list[Message]:
+    missing = count - sum(isinstance(part, type(place)) for message in messages for part in message.parts)
     if missing <= 0:
         return messages
     last = next((i for i in reversed(range(len(messages))) if messages[i].role is Role.USER), None)
     if last is None:
-        raise RequestError("There is no question to put the pictures into.", "Add a message with the role user.")
-    question = Message(Role.USER, (_PLACE,) * missing + messages[last].parts)
+        raise RequestError("There is no question to put the media into.", "Add a message with the role user.")
+    question = Message(Role.USER, (place,) * missing + messages[last].parts)
     return [*messages[:last], question, *messages[last + 1 :]]
 
 
 def _plain(message: Message) -> dict[str, Any]:
     if all(isinstance(part, Text) for part in message.parts):
         return {"role": message.role.value, "content": message.text}
-    parts = [{"type": "text", "text": p.text} if isinstance(p, Text) else {"type": "image"} for p in message.parts]
+    kinds = {Image: "image", Video: "video"}
+    parts = [
+        {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": kinds[type(part)]}
+        for part in message.parts
+    ]
     return {"role": message.role.value, "content": parts}

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.api.errors import CheckpointError, EngineError, RequestError
-from engine.api.request import Message, Text
+from engine.api.request import Image, Message, Text, Video
 
 PROBE = "fovea-probe"
+
+_KINDS = {Image: "image", Video: "video"}
 
 # What a template with a mistake in it raises besides the errors of its own language.
 _MISTAKES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
@@ -19,11 +21,17 @@ _MISTAKES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError
 class ChatTemplate:
     """One checkpoint's template. `tokenizer` is a transformers one, or mlx-lm's wrapper of it."""
 
-    def __init__(self, tokenizer: Any, template: str | None, marker: str | None) -> None:
-        """`template` replaces the tokenizer's own where that has none; `marker` stands for one picture."""
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: str | None,
+        marker: str | None,
+        clip_marker: str | None = None,
+    ) -> None:
+        """`template` replaces the tokenizer's own where that has none; the markers stand for one picture, one clip."""
         self._tokenizer = tokenizer
         self._template = getattr(tokenizer, "chat_template", None) or template
-        self._marker = marker
+        self._markers = {Image: marker or "", Video: clip_marker or ""}
         self._takes_parts = bool(self._template) and self._probe_parts()
 
     def render(self, messages: Sequence[Message], options: Mapping[str, object]) -> str:
@@ -59,10 +67,13 @@ class ChatTemplate:
     def _content(self, message: Message) -> str | list[dict[str, object]]:
         if not self._takes_parts:
             return self._flat(message)
-        return [{"type": "text", "text": p.text} if isinstance(p, Text) else {"type": "image"} for p in message.parts]
+        return [
+            {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": _KINDS[type(part)]}
+            for part in message.parts
+        ]
 
     def _flat(self, message: Message) -> str:
-        return "".join(p.text if isinstance(p, Text) else self._marker or "" for p in message.parts)
+        return "".join(part.text if isinstance(part, Text) else self._markers[type(part)] for part in message.parts)
 
     def _probe_parts(self) -> bool:
         """Some templates take a list of parts, others only a string; only trying tells."""

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from tests.reference.measured import Measured
-from tests.reference.torchvision_import import declare_operators
 
-OPERATORS = declare_operators()
 TABLE = pytest.StashKey[dict[str, Measured]]()
 
 

@@ -11,6 +11,7 @@ from engine.api.events import Modality
 from engine.api.request import GenerateRequest, Image, Message, RenderedPrompt, Role, Text, Video
 from engine.api.settings import MediaLimits
 from engine.models.base import PreparedMedia
+from engine.run.media import MediaReader
 from engine.run.prompt import PromptBuilder
 from engine.run.template import ChatTemplate
 
@@ -38,8 +39,8 @@ def tokenizer(tiny_llama):
 def build(tokenizer):
     def run(request, *, processor=True, limits=MediaLimits()):  # noqa: B008 - frozen
         squares = Squares(tokenizer) if processor else None
-        template = ChatTemplate(tokenizer, None, "<image>" if processor else None)
-        *pauses, prompt = PromptBuilder(tokenizer, squares, template, limits).build(request)
+        template = ChatTemplate(tokenizer, None, squares.marker if squares else None)
+        *pauses, prompt = PromptBuilder(tokenizer, template, MediaReader(squares, None, limits)).build(request)
         assert pauses == [None] * len(prompt.media)
         return prompt
 
@@ -101,8 +102,9 @@ def test_a_rendered_prompt_with_too_few_or_too_many_markers_is_refused(build, te
 
 def test_a_template_that_loses_a_picture_is_the_checkpoints_fault(own):
     own.chat_template = "{{ messages[0].role }}: hi"
-    template = ChatTemplate(own, None, "<image>")
-    builder = PromptBuilder(own, Squares(own), template, MediaLimits())
+    builder = PromptBuilder(
+        own, ChatTemplate(own, None, Squares.marker), MediaReader(Squares(own), None, MediaLimits())
+    )
     with pytest.raises(CheckpointError, match="chat template") as caught:
         list(builder.build(GenerateRequest((user(picture(1), "x"),))))
     assert "apply_chat_template" not in caught.value.hint
@@ -114,7 +116,7 @@ def test_a_model_without_eyes_refuses_pictures(build):
 
 
 def test_a_clip_is_refused_by_name(build):
-    with pytest.raises(RequestError, match="does not take video"):
+    with pytest.raises(RequestError, match="does not take clips"):
         build(GenerateRequest((user("x", Video(b"")),)))
 
 
@@ -132,7 +134,7 @@ def test_an_empty_conversation_is_refused(build, prompt):
 
 def rendered(tokenizer, template, *messages, **options):
     tokenizer.chat_template = template
-    return ChatTemplate(tokenizer, None, "<image>").render(messages, options)
+    return ChatTemplate(tokenizer, None, Squares.marker).render(messages, options)
 
 
 @pytest.fixture
@@ -186,5 +188,5 @@ def test_a_sentence_from_a_template_ends_once(own):
 
 def test_without_a_template_the_text_stands_alone(own):
     own.chat_template = None
-    assert ChatTemplate(own, None, "<image>").render([user("a", picture(1))], {}) == "a<image>"
-    assert ChatTemplate(own, "[{{ messages[0].content }}]", "<image>").render([user("a")], {}) == "[a]"
+    assert ChatTemplate(own, None, Squares.marker).render([user("a", picture(1))], {}) == "a<image>"
+    assert ChatTemplate(own, "[{{ messages[0].content }}]", Squares.marker).render([user("a")], {}) == "[a]"

@@ -105,6 +105,18 @@ def open_picture(part: request.Image, limits: MediaLimits) -> Picture:
     return Picture(image, hashlib.sha256(content.data).hexdigest(), content.name, original_size)
 
 
+def is_animated(part: request.Image, limits: MediaLimits) -> bool:
+    """Whether it is a GIF of several frames. What is wrong with it is told when it is opened."""
+    try:
+        data = read_content(part, limits.max_bytes).data
+        if picture_format(data) is not PictureFormat.GIF:
+            return False
+        with GifImageFile(io.BytesIO(data)) as file:
+            return file.is_animated
+    except (MediaError, *_TORN):
+        return False
+
+
 def _decode(content: Content, kind: PictureFormat, max_pixels: int) -> tuple[Image.Image, tuple[int, int]]:
     try:
         with _OPENERS[kind](io.BytesIO(content.data)) as file:

@@ -17,6 +17,27 @@ class PictureFormat(Enum):
     HEIC = "HEIC"
 
 
+class ClipFormat(Enum):
+    MP4 = "MP4 or QuickTime"
+    MATROSKA = "Matroska or WebM"
+    AVI = "AVI"
+    MPEG = "MPEG"
+    GIF = "GIF"
+
+
+_CLIPS = (
+    (b"\x1aE\xdf\xa3", ClipFormat.MATROSKA),
+    (b"\0\0\x01\xba", ClipFormat.MPEG),
+    (b"GIF87a", ClipFormat.GIF),
+    (b"GIF89a", ClipFormat.GIF),
+)
+
+# What the first box of a QuickTime file from before `ftyp` may be.
+_QUICKTIME = frozenset((b"moov", b"mdat", b"wide", b"free", b"skip"))
+
+_TRANSPORT = 188
+"""Bytes between the marks of an MPEG transport stream."""
+
 _PICTURES = (
     (b"\x89PNG\r\n\x1a\n", PictureFormat.PNG),
     (b"\xff\xd8\xff", PictureFormat.JPEG),
@@ -68,13 +89,30 @@ def picture_format(data: bytes) -> PictureFormat | None:
     return None
 
 
+def clip_format(data: bytes) -> ClipFormat | None:
+    """The format of a clip that these first bytes begin like; `None` when it is none that is opened here. Playlists are
+    none: they name other files."""
+    for signature, kind in _CLIPS:
+        if data.startswith(signature):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return ClipFormat.AVI
+    if data[4:8] in _QUICKTIME or (data[4:8] == b"ftyp" and picture_format(data) is None):
+        return ClipFormat.MP4
+    if data[:1] == data[_TRANSPORT : _TRANSPORT + 1] == data[2 * _TRANSPORT : 2 * _TRANSPORT + 1] == b"G":
+        return ClipFormat.MPEG
+    return None
+
+
 def describe(data: bytes) -> str:
-    """What bytes that are no picture seem to be, with its article: "a PDF document"."""
+    """What bytes that are nothing wanted seem to be, with its article: "a PDF document"."""
     for signature, name in _OTHERS:
         if data.startswith(signature):
             return name
     if data[:4] == b"RIFF":
         return _RIFF.get(data[8:12], "a RIFF file")
+    if (picture := picture_format(data)) is not None:
+        return f"a picture ({picture.value})"
     if data[4:8] == b"ftyp":
         return "an MP4 or QuickTime video"
     return _describe_text(data[:2048])

@@ -1,0 +1,152 @@
+"""The media of a request: what is refused, what stands in for what, and each of them made ready for the tower.
+
+Knows nothing of templates and tokens. Each piece of work is a step, so that a stop is heard between two of them.
+"""
+
+import hashlib
+import io
+from collections.abc import Generator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL.Image import Resampling
+
+from engine.api.errors import RequestError
+from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Text, Video
+from engine.api.settings import MediaLimits
+from engine.models.base import MediaProcessor, PreparedMedia
+from engine.models.clips import ClipFacts, ClipPlan, ClipProcessor, ClipWish
+from engine.models.media.clip import read_clip
+from engine.models.media.picture import is_animated, open_picture
+from engine.models.pictures import Pair, size_within
+
+FRAMES_OFFERED = 8
+
+Conversation = tuple[Message, ...] | RenderedPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    media: PreparedMedia
+    note: str = ""
+    """What a person ought to know of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReader:
+    """What one model takes, and how it is read."""
+
+    pictures: MediaProcessor | None
+    clips: ClipProcessor | None
+    limits: MediaLimits
+    most_pictures: int | None = None
+    """That the model takes in one conversation; `None` for any number."""
+
+    @property
+    def markers(self) -> tuple[str | None, str | None]:
+        """What stands in a prompt for a picture, and for a clip."""
+        return self.pictures and self.pictures.marker, self.clips and self.clips.marker
+
+    def settle(self, conversation: Conversation) -> Generator[None, None, Conversation]:
+        """The conversation with each part as it will be looked at: clips asked for as pictures are those pictures, and
+        an animated picture is a clip where the model takes clips. Raises `RequestError` for what it does not take."""
+        if isinstance(conversation, RenderedPrompt):
+            if any(isinstance(part, Video) and part.as_pictures for part in conversation.media):
+                raise RequestError(
+                    "A clip cannot become pictures in a prompt that already has its markers.",
+                    "Take the frames out first, or leave the chat template to Fovea.",
+                )
+            self._check(conversation.media)
+            return conversation
+        settled = []
+        for message in conversation:
+            parts: list[Part] = []
+            for part in message.parts:
+                parts += yield from self._settled(part)
+            settled.append(Message(message.role, tuple(parts)))
+        self._check([part for message in settled for part in message.parts if not isinstance(part, Text)])
+        return tuple(settled)
+
+    def prepare(self, part: MediaPart, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
+        """Raises `MediaError` for one that cannot be taken."""
+        if isinstance(part, Video):
+            return (yield from self._prepare_clip(part, resize_shape))
+        yield
+        picture = open_picture(part, self.limits)
+        image, digest = picture.image, picture.digest
+        if resize_shape is not None:
+            image = image.resize(size_within((image.height, image.width), resize_shape)[::-1], Resampling.BICUBIC)
+            digest = f"{digest} within {resize_shape}"
+        return Prepared(self.pictures.prepare(image, digest))
+
+    def _settled(self, part: Part) -> Generator[None, None, tuple[Part, ...]]:
+        if isinstance(part, Video) and part.as_pictures and self.pictures is not None:
+            return (yield from self._frames_as_pictures(part, part.as_pictures))
+        if isinstance(part, Image) and self.clips is not None and is_animated(part, self.limits):
+            return (Video(part.source, part.name),)
+        return (part,)
+
+    def _frames_as_pictures(self, part: Video, count: int) -> Generator[None, None, tuple[Image, ...]]:
+        def evenly(facts: ClipFacts) -> ClipPlan:
+            places = np.linspace(0, facts.count - 1, min(count, facts.count)).round().astype(int)
+            return ClipPlan(tuple(places.tolist()), facts.size, Resampling.BICUBIC)
+
+        clip = yield from read_clip(part, self.limits, evenly)
+        return tuple(
+            Image(_png(frame), f"{clip.name}, frame {number + 1}")
+            for number, frame in zip(clip.plan.indices, clip.frames, strict=True)
+        )
+
+    def _prepare_clip(self, part: Video, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
+        wish = ClipWish(part.fps, part.max_frames)
+
+        def choose(facts: ClipFacts) -> ClipPlan:
+            if resize_shape is not None:
+                facts = replace(facts, size=size_within(facts.size, resize_shape))
+            return self.clips.plan(facts, wish)
+
+        clip = yield from read_clip(part, self.limits, choose)
+        digest = hashlib.sha256(f"{clip.digest} {asdict(clip.plan)}".encode()).hexdigest()
+        return Prepared(self.clips.prepare(clip.frames, clip.facts, clip.plan, digest), clip.note)
+
+    def _check(self, parts: list[MediaPart] | tuple[MediaPart, ...]) -> None:
+        for part in parts:
+            if not self._takes(part):
+                raise _refusal(part, takes_pictures=self.pictures is not None)
+        pictures = sum(isinstance(part, Image) for part in parts)
+        most = min(filter(None, (self.most_pictures, self.limits.max_images)))
+        if pictures > most:
+            who = "this model takes" if most == self.most_pictures else "are taken"
+            raise RequestError(
+                f"{pictures} pictures in one conversation; at most {most} {who}.",
+                "Remove some, or begin a new chat.",
+                code="too_many_images",
+            )
+
+    def _takes(self, part: MediaPart) -> bool:
+        if isinstance(part, Image):
+            return self.pictures is not None
+        return isinstance(part, Video) and self.clips is not None
+
+
+def media_of(conversation: Conversation) -> list[MediaPart]:
+    """In the order of their markers."""
+    if isinstance(conversation, RenderedPrompt):
+        return list(conversation.media)
+    return [part for message in conversation for part in message.parts if not isinstance(part, Text)]
+
+
+def _refusal(part: MediaPart, *, takes_pictures: bool) -> RequestError:
+    kind = "pictures" if isinstance(part, Image) else "clips" if isinstance(part, Video) else "sound"
+    hint = "Remove the attachment, or choose a model that takes it."
+    if isinstance(part, Video) and takes_pictures:
+        hint = f"It can look at single frames as pictures instead, for instance {FRAMES_OFFERED} of them: "
+        hint += f"--video-as-pictures {FRAMES_OFFERED}. Or choose a model that takes clips."
+    return RequestError(f"This model does not take {kind}.", hint, code="unsupported_media")
+
+
+def _png(frame: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    PILImage.fromarray(frame).save(data, "PNG", compress_level=1)
+    return data.getvalue()
