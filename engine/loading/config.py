@@ -95,11 +95,22 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     `rope_parameters` and as the `rope_theta`, `rope_scaling` and so on that mlx-lm reads; `dtype` is the only name of
     the dtype; `tie_word_embeddings` at the top and in the text config agree.
     """
-    config = _completed(raw)
+    if is_pixtral(raw):
+        config = _completed({**raw, "model_type": "llava"}) | {"model_type": "pixtral"}
+    else:
+        config = _completed(raw)
     config["tie_word_embeddings"] = _is_tied(raw, config)
     if (key := text_key(config)) is not None:
         config[key]["tie_word_embeddings"] = config["tie_word_embeddings"]
     return config
+
+
+def is_pixtral(raw: Mapping[str, Any]) -> bool:
+    """Whether this is Pixtral, which transformers completes as the LLaVA that it says it is; mlx-community calls the
+    whole by the name that transformers has for the tower alone."""
+    vision = raw.get("vision_config")
+    tower = vision.get("model_type") if isinstance(vision, Mapping) else None
+    return raw.get("model_type") in ("llava", "pixtral") and tower == "pixtral"
 
 
 def text_key(config: Mapping[str, Any]) -> str | None:

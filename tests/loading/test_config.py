@@ -151,6 +151,16 @@ def test_tying_is_resolved_between_top_and_text(top, inside, tied):
     assert config["text_config"]["tie_word_embeddings"] is tied
 
 
+@pytest.mark.parametrize("name", ["llava", "pixtral"])
+def test_pixtral_under_both_its_names(name):
+    text = {"model_type": "mistral", "rope_theta": 1e9, "sliding_window": None}
+    config = normalise({"model_type": name, "vision_config": {"model_type": "pixtral"}, "text_config": text})
+    assert config["model_type"] == "pixtral"
+    assert config["vision_config"]["rope_parameters"]["rope_theta"] == 10000.0
+    assert config["text_config"]["num_attention_heads"] == 32
+    assert config["text_config"]["sliding_window"] is None
+
+
 def test_quantization_is_left_alone():
     block = {"group_size": 64, "bits": 4, "lm_head": False}
     assert normalise({**LLAMA, "quantization": block, "quantization_config": block})["quantization"] == block

@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 
 from engine.models.names import Prefixes
 
+CONVOLUTIONS = ("patch_embedding.weight", "patch_embed.proj.weight", "patch_conv.weight")
+"""How the names end whose layout is MLX's own in its checkpoints."""
+
 
 @dataclass(frozen=True)
 class Spelling:
@@ -52,7 +55,7 @@ def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling,
     tensors = {}
     for name, tensor in state.items():
         old, new = next(((old, new) for old, new in spelling.prefixes if name.startswith(old)), ("", ""))
-        if spelling.mlx_layout and name.endswith(("patch_embedding.weight", "patch_embed.proj.weight")):
+        if spelling.mlx_layout and name.endswith(CONVOLUTIONS):
             tensor = tensor.movedim(1, -1)
         tensors[new + name.removeprefix(old)] = tensor.contiguous()
     save_file(tensors, target / "model.safetensors", metadata={"format": "mlx" if spelling.mlx_layout else "pt"})

@@ -26,6 +26,7 @@ AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
     "gemma": activate_by_tanh,
     "gemma2": slide_every_other_layer,
     "gemma3_text": scale_exactly,
+    "ministral3": slide_every_layer,
     "mistral": slide_every_layer,
 }
 """Where mlx-lm's module is not the reference's."""
