@@ -149,12 +149,15 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    if raw.get("model_type") not in CONFIG_MAPPING:
+    # Some of the first checkpoints of a family have a hyphen in its name.
+    names = (str(raw.get("model_type")), str(raw.get("model_type")).replace("-", "_"))
+    model_type = next((name for name in names if name in CONFIG_MAPPING), None)
+    if model_type is None:
         return {}
     known = {key: copy.deepcopy(value) for key, value in raw.items() if key not in _OURS}
     try:
         with quiet_transformers():
-            return CONFIG_MAPPING[raw["model_type"]].from_dict(known).to_dict()
+            return CONFIG_MAPPING[model_type].from_dict(known).to_dict()
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         if text_key(raw) is None:
             # Some text models use a known model_type with a layout of their own, which mlx-lm reads and transformers

@@ -51,7 +51,7 @@ def _files() -> list[str]:
 
 def _candidates(model_type: str) -> Iterator[Family]:
     """The family whose file bears the name first, so that usually no other file has to be imported."""
-    for file in sorted(_files(), key=lambda file: file != model_type):
+    for file in sorted(_files(), key=lambda file: file != model_type.replace("-", "_")):
         yield _family(file)
 
 

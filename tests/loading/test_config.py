@@ -161,6 +161,13 @@ def test_pixtral_under_both_its_names(name):
     assert config["text_config"]["sliding_window"] is None
 
 
+def test_a_hyphen_in_the_name_of_a_type_hides_no_defaults():
+    config = normalise({"model_type": "lfm2-vl", "text_config": {"model_type": "lfm2", "block_ff_dim": 6656}})
+    assert config["model_type"] == "lfm2-vl"
+    assert config["projector_hidden_size"] == 2560
+    assert config["text_config"]["intermediate_size"] == 6656
+
+
 def test_quantization_is_left_alone():
     block = {"group_size": 64, "bits": 4, "lm_head": False}
     assert normalise({**LLAMA, "quantization": block, "quantization_config": block})["quantization"] == block

@@ -17,6 +17,7 @@ from engine.models.decoders.gemma import activate_by_tanh
 from engine.models.decoders.gemma2 import slide_every_other_layer
 from engine.models.decoders.gemma3 import scale_exactly
 from engine.models.decoders.handed import take_embeddings
+from engine.models.decoders.head import take_head
 from engine.models.decoders.mistral import slide_every_layer
 
 PREFIX = "language_model."
@@ -26,10 +27,15 @@ AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
     "gemma": activate_by_tanh,
     "gemma2": slide_every_other_layer,
     "gemma3_text": scale_exactly,
+    "lfm2": take_head,
+    "lfm2_moe": take_head,
     "ministral3": slide_every_layer,
     "mistral": slide_every_layer,
 }
 """Where mlx-lm's module is not the reference's."""
+
+OTHER_NAMES: Mapping[str, Mapping[str, str]] = {"lfm2": {"block_dim": "hidden_size"}}
+"""What mlx-lm's arguments want, and a config of transformers 5 says under another name only."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -50,8 +56,10 @@ def build_decoder(config: Config) -> nn.Module:
     if classes is None:
         raise CheckpointError(f"No text decoder of the type {config.get('model_type')!r} is known.")
     model_class, args_class = classes
+    others = OTHER_NAMES.get(config["model_type"], {})
     try:
-        decoder = model_class(args_class.from_dict(dict(config)))
+        named = {name: config[other] for name, other in others.items() if name not in config}
+        decoder = model_class(args_class.from_dict({**config, **named}))
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"The config of this {config['model_type']} decoder cannot be used: {error}") from error
     if (amend := AMENDMENTS.get(config["model_type"])) is not None:

@@ -1,4 +1,4 @@
-"""The connector of Idefics3 (arXiv 2408.12637): neighbouring patches are laid side by side, then projected.
+"""Neighbouring patches laid side by side, then projected: by Idefics3 (arXiv 2408.12637) and LFM2-VL (2511.23404).
 
 Knows nothing of tiles.
 """
@@ -7,6 +7,15 @@ from math import isqrt
 
 import mlx.core as mx
 import mlx.nn as nn
+
+from engine.models.projectors.mlp import MLPProjector
+
+
+def side_by_side(x: mx.array, factor: int) -> mx.array:
+    """(N, H, W, D) -> (N, H / factor, W / factor, factor^2 * D), each block of patches row by row."""
+    count, height, width, depth = x.shape
+    blocks = x.reshape(count, height // factor, factor, width // factor, factor, depth).transpose(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(*blocks.shape[:3], -1)
 
 
 class Projection(nn.Module):
@@ -25,7 +34,32 @@ class PixelShuffleConnector(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         """(N, side * side, D) -> (N, (side / factor)^2, out_size)."""
-        count, length, width = x.shape
-        factor, blocks = self._factor, isqrt(length) // self._factor
-        x = x.reshape(count, blocks, factor, blocks, factor, width).transpose(0, 1, 3, 2, 4, 5)
-        return self.modality_projection.proj(x.reshape(count, blocks**2, -1))
+        side = isqrt(x.shape[1])
+        blocks = side_by_side(x.reshape(len(x), side, side, -1), self._factor)
+        return self.modality_projection.proj(blocks.reshape(len(x), -1, blocks.shape[-1]))
+
+
+class PixelShuffleMLP(MLPProjector):
+    """The same blocks through a norm, where there is one, and two layers."""
+
+    def __init__(
+        self,
+        in_size: int,
+        hidden_size: int,
+        out_size: int,
+        factor: int,
+        *,
+        hidden_act: str = "gelu",
+        bias: bool = True,
+        norm: bool = True,
+    ):
+        width = in_size * factor**2
+        super().__init__(width, out_size, hidden_size=hidden_size, hidden_act=hidden_act, bias=bias)
+        self._factor = factor
+        if norm:
+            self.layer_norm = nn.LayerNorm(width)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(N, H, W, D) -> (N, H / factor, W / factor, out_size)."""
+        x = side_by_side(x, self._factor)
+        return super().__call__(self.layer_norm(x) if "layer_norm" in self else x)
