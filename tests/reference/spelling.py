@@ -5,7 +5,7 @@ A case names the beginnings of tensors; what every case has in common is done he
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Spelling:
     """Convolutions as (out, height, width, in), those over time as (out, time, height, width, in)."""
     flat_config: bool = False
     """The decoder's config not in a part of its own but at the top."""
+    rework: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
+    """What else becomes of the tensors, under the names in the reference's own module still."""
 
 
 BEFORE: Prefixes = (
@@ -52,6 +54,8 @@ def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling,
     config = json.loads((folder / "config.json").read_text())
     if config.get("tie_word_embeddings"):
         state = {name: tensor for name, tensor in state.items() if not name.startswith("lm_head.")}
+    if spelling.rework is not None:
+        state = spelling.rework(state)
     tensors = {}
     for name, tensor in state.items():
         old, new = next(((old, new) for old, new in spelling.prefixes if name.startswith(old)), ("", ""))
@@ -76,6 +80,8 @@ def _spell_rope_as_before(config: dict) -> None:
         config["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
         parameters = dict(parameters["full_attention"])
     config["rope_theta"] = parameters.pop("rope_theta")
+    if "partial_rotary_factor" in parameters:
+        config["partial_rotary_factor"] = parameters.pop("partial_rotary_factor")
     if "mrope_section" in parameters:
         config["rope_scaling"] = {"type": "mrope", "mrope_section": parameters["mrope_section"]}
     elif parameters.get("rope_type", "default") != "default":
