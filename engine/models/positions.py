@@ -5,6 +5,7 @@ Knows nothing of decoders. A feature of a picture stands where it lies in the pi
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 from math import prod
 
 import numpy as np
@@ -24,18 +25,24 @@ class Positions:
         return int(self.axes.max()) + 1 - self.axes.shape[1]
 
 
-def grid_positions(length: int, slots: np.ndarray, grids: Iterable[Grid]) -> Positions:
-    """Of a prompt of `length` tokens whose `slots` (N,) take the features of `grids`, each in a stretch of its own.
+def grid_positions(
+    length: int, slots: np.ndarray, grids: Iterable[Grid], intervals: Iterable[float] = repeat(1)
+) -> Positions:
+    """Of a prompt of `length` tokens whose `slots` (N,) take the features of `grids`, each in a stretch of its own;
+    `intervals` are the positions from one step in time to the next.
 
-    Behind a grid the text goes on as if the grid were as long as its longer side (transformers `get_rope_index`).
+    Behind a grid the text goes on as if the grid were as long as its longer side, however long it takes (transformers
+    `get_rope_index`).
     """
     axes = np.empty((3, length), np.int32)
     written, position, taken = 0, 0, 0
-    for grid in grids:
+    for grid, interval in zip(grids, intervals, strict=False):
         first, count = int(slots[taken]), prod(grid)
         axes[:, written:first] = position + np.arange(first - written)
         position += first - written
-        axes[:, first : first + count] = position + np.indices(grid).reshape(3, count)
+        places = np.indices(grid).reshape(3, count)
+        places[0] = (places[0] * np.float32(interval)).astype(np.int32)
+        axes[:, first : first + count] = position + places
         position += max(grid[1:])
         written, taken = first + count, taken + count
     axes[:, written:] = position + np.arange(length - written)

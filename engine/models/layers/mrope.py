@@ -85,17 +85,33 @@ def neighbours_turned(x: mx.array, cosines: mx.array, sines: mx.array) -> mx.arr
     return mx.stack(both, axis=-1).reshape(x.shape).astype(x.dtype)
 
 
-def tell_axes_apart(decoder: nn.Module, config: Config, standard: Sequence[int] = SECTIONS) -> StepPositions:
+def tell_axes_apart(
+    decoder: nn.Module, config: Config, standard: Sequence[int] = SECTIONS, *, interleaved: bool = False
+) -> StepPositions:
     """Swap the rotary modules of `decoder`, built from this text config. Each axis has a stretch of the frequencies,
-    as long as its `mrope_section`, or as `standard` says where there is none. Raises `CheckpointError` for rotary
-    settings that are not known to go together."""
+    as long as its `mrope_section`, or as `standard` says where there is none; `interleaved`: they take turns instead.
+    Raises `CheckpointError` for rotary settings that are not known to go together."""
     sections = (config["rope_parameters"] or {}).get("mrope_section") or standard
-    rope = decoder.layers[0].self_attn.rope
+    # Layers of linear attention turn nothing.
+    attentions = [layer.self_attn for layer in decoder.layers if "self_attn" in layer]
+    rope = attentions[0].rope
     if type(rope) is not nn.RoPE:
         raise CheckpointError(f"Positions on three axes are not known with {config['rope_parameters']}.")
     if len(sections) != 3 or 2 * sum(sections) != rope.dims:
         raise CheckpointError(f"The mrope_section {list(sections)} does not fit {rope.dims} turned channels.")
-    step = StepPositions(frequencies(rope), np.repeat(np.arange(3), sections))
-    for layer in decoder.layers:
-        layer.self_attn.rope = MRope(layer.self_attn.rope, step)
+    axes = in_turns(sections) if interleaved else np.repeat(np.arange(3), sections)
+    step = StepPositions(frequencies(rope), axes)
+    for attention in attentions:
+        attention.rope = MRope(attention.rope, step)
     return step
+
+
+def in_turns(sections: Sequence[int]) -> np.ndarray:
+    """(dims / 2,): time, height and width in turn, then what is left of time (transformers `modeling_qwen3_vl.py`).
+    Raises `CheckpointError` where height or width is left over."""
+    axes = np.zeros(sum(sections), int)
+    for axis in (1, 2):
+        axes[axis : 3 * sections[axis] : 3] = axis
+    if np.bincount(axes, minlength=3).tolist() != list(sections):
+        raise CheckpointError(f"The axes cannot take turns with an mrope_section of {list(sections)}.")
+    return axes
