@@ -177,7 +177,7 @@ def test_unknown_arguments_are_named(function, text_model):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("kv_bits", 4), ("draft_model", "x"), ("audio", ["a.wav"]), ("video", "a.mp4")]
+    ("name", "value"), [("kv_bits", 4), ("draft_model", "x"), ("audio", ["a.wav"])]
 )
 def test_what_is_not_built_is_refused_by_name(name, value, text_model):
     with pytest.raises(RequestError, match=name):

@@ -58,6 +58,10 @@ class ClipPlan:
     resample: Resampling
 
 
+_ROUNDING = 1e-4
+"""Seconds: containers round times, and a frame is to count as shown when it begins."""
+
+
 class ClipProcessor(Protocol):
     """From a clip to what the tower takes; made by a family from a checkpoint's files."""
 
@@ -78,5 +82,5 @@ class ClipProcessor(Protocol):
 def frames_on_screen(facts: ClipFacts, indices: Sequence[int]) -> list[int]:
     """The frames that are shown at the moments which `indices` stand for at an even rate; those themselves where the
     clip's rate is even."""
-    moments = (np.asarray(indices) + 0.5) / facts.fps
+    moments = np.asarray(indices) / facts.fps + _ROUNDING
     return np.clip(np.searchsorted(facts.times, moments, side="right") - 1, 0, facts.count - 1).tolist()

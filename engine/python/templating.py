@@ -46,9 +46,17 @@ def apply_chat_template(
     turns = [prompt] if isinstance(prompt, str | Mapping) else prompt
     messages = _with_places([_message(turn) for turn in turns], _CLIP_PLACE, num_videos)
     messages = _with_places(messages, _PLACE, num_images)
+    _check_media(processor, messages)
     if return_messages:
         return [_plain(message) for message in messages]
     return processor.template.render(messages, {"enable_thinking": False, **options})
+
+
+def _check_media(processor: Processor, messages: list[Message]) -> None:
+    kinds = {type(part) for message in messages for part in message.parts}
+    for kind, marker, name in ((Image, processor.marker, "pictures"), (Video, processor.clip_marker, "clips")):
+        if kind in kinds and not marker:
+            raise RequestError(f"This model does not take {name}.", "Leave them out.", code="unsupported_media")
 
 
 def _message(turn: Turn) -> Message:

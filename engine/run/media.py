@@ -70,9 +70,9 @@ class MediaReader:
 
     def prepare(self, part: MediaPart, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
         """Raises `MediaError` for one that cannot be taken."""
+        yield
         if isinstance(part, Video):
             return (yield from self._prepare_clip(part, resize_shape))
-        yield
         picture = open_picture(part, self.limits)
         image, digest = picture.image, picture.digest
         if resize_shape is not None:

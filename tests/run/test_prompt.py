@@ -5,15 +5,38 @@ import io
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from PIL.Image import Resampling
 
 from engine.api.errors import CheckpointError, EngineError, RequestError
 from engine.api.events import Modality
 from engine.api.request import GenerateRequest, Image, Message, RenderedPrompt, Role, Text, Video
 from engine.api.settings import MediaLimits
 from engine.models.base import PreparedMedia
+from engine.models.clips import ClipPlan
 from engine.run.media import MediaReader
 from engine.run.prompt import PromptBuilder
 from engine.run.template import ChatTemplate
+from tests.media import clips
+
+
+class Frames:
+    """A processor whose clips take a slot for each frame, with its number before it."""
+
+    marker = "<vid>"
+
+    def __init__(self, tokenizer):
+        self.slot_id = tokenizer.convert_tokens_to_ids("<image>")
+        self.facts = None
+
+    def plan(self, facts, wish):
+        self.facts = facts
+        count = min(wish.max_frames or 4, round(facts.duration * (wish.fps or 2.0)))
+        indices = np.linspace(0, facts.count - 1, count).astype(int)
+        return ClipPlan(tuple(indices.tolist()), facts.size, Resampling.BICUBIC)
+
+    def prepare(self, frames, facts, plan, digest):
+        text = "".join(f"{number}<image>" for number in range(len(frames)))
+        return PreparedMedia(Modality.VIDEO, {}, text, len(frames), digest)
 
 
 class Squares:
@@ -37,13 +60,32 @@ def tokenizer(tiny_llama):
 
 @pytest.fixture
 def build(tokenizer):
-    def run(request, *, processor=True, limits=MediaLimits()):  # noqa: B008 - frozen
-        squares = Squares(tokenizer) if processor else None
-        template = ChatTemplate(tokenizer, None, squares.marker if squares else None)
-        *pauses, prompt = PromptBuilder(tokenizer, template, MediaReader(squares, None, limits)).build(request)
-        assert pauses == [None] * len(prompt.media)
+    def run(request, *, processor=True, clips=None, limits=MediaLimits(), most=None):  # noqa: B008 - frozen
+        reader = MediaReader(Squares(tokenizer) if processor else None, clips, limits, most)
+        template = ChatTemplate(tokenizer, TEMPLATE if clips else None, *reader.markers)
+        *pauses, prompt = PromptBuilder(tokenizer, template, reader).build(request)
+        assert set(pauses) <= {None}
+        assert len(pauses) >= len(prompt.media)
         return prompt
 
+    return run
+
+
+TEMPLATE = (
+    "{% for m in messages %}{% for p in m.content %}"
+    "{{ '<image>' if p.type == 'image' else '<vid>' if p.type == 'video' else p.text }}{% endfor %}{% endfor %}"
+)
+
+
+@pytest.fixture
+def seeing_clips(build, tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    frames = Frames(tokenizer)
+
+    def run(*parts, **changes):
+        return build(GenerateRequest((user(*parts),), **changes), clips=frames)
+
+    run.processor = frames
     return run
 
 
@@ -118,6 +160,73 @@ def test_a_model_without_eyes_refuses_pictures(build):
 def test_a_clip_is_refused_by_name(build):
     with pytest.raises(RequestError, match="does not take clips"):
         build(GenerateRequest((user("x", Video(b"")),)))
+
+
+def test_a_model_of_pictures_offers_to_see_a_clips_frames(build):
+    with pytest.raises(RequestError, match="does not take clips") as caught:
+        build(GenerateRequest((user("x", Video(b"")),)))
+    assert "--video-as-pictures 8" in caught.value.hint
+
+
+def test_frames_as_pictures_stand_where_the_clip_stood(build, tokenizer, tmp_path):
+    path = clips.write(tmp_path / "a.mp4", 20, size=(16, 16))
+    prompt = build(GenerateRequest((user("a", Video(path, as_pictures=3), "b", picture(2)),)))
+    text = tokenizer.decode(prompt.token_ids)
+    assert text.count("[" + "<image>" * 16 + "]") == 3
+    assert text.index("a[") < text.index("]b[")
+    assert len({item.digest for item in prompt.media}) == 4
+
+
+def test_pictures_and_clips_keep_their_order(seeing_clips, tokenizer, tmp_path):
+    clip = Video(clips.write(tmp_path / "a.mp4", 20))
+    prompt = seeing_clips("a", clip, "b", picture(2), "c", clip)
+    assert tokenizer.decode(prompt.token_ids) == (
+        "a0<image>1<image>2<image>3<image>b[<image><image>]c0<image>1<image>2<image>3<image>"
+    )
+    assert [item.modality for item in prompt.media] == [Modality.VIDEO, Modality.IMAGE, Modality.VIDEO]
+    assert len(prompt.slots) == 10
+
+
+def test_what_was_wished_of_a_clip_reaches_the_family(seeing_clips, tmp_path):
+    path = clips.write(tmp_path / "a.mp4", 20)
+    assert seeing_clips(Video(path, max_frames=2)).media[0].feature_count == 2
+    assert seeing_clips(Video(path, fps=1.5)).media[0].feature_count == 3
+    digests = {seeing_clips(Video(path, fps=fps)).media[0].digest for fps in (1.0, 1.5, None)}
+    assert len(digests) == 3
+
+
+def test_clips_and_pictures_are_first_fitted_into_a_shape(seeing_clips, tokenizer, tmp_path):
+    path = clips.write(tmp_path / "a.mp4", 4, size=(64, 32))
+    prompt = seeing_clips(Video(path), picture(10), resize_shape=(20, 20))
+    assert seeing_clips.processor.facts.size == (10, 20)
+    assert prompt.media[1].feature_count == 20
+    assert prompt.media[1].digest != seeing_clips(Video(path), picture(10)).media[1].digest
+
+
+def test_an_animated_picture_is_a_clip_where_the_model_takes_clips(seeing_clips, build):
+    moving, still = Image(clips.gif([100] * 20)), Image(clips.gif([100]))
+    assert [item.modality for item in seeing_clips(moving, still).media] == [Modality.VIDEO, Modality.IMAGE]
+    prompt = build(GenerateRequest((user("a", moving),)))
+    assert [item.modality for item in prompt.media] == [Modality.IMAGE]
+
+
+def test_a_typed_marker_of_a_clip_stays_text(seeing_clips, tokenizer, tmp_path):
+    path = clips.write(tmp_path / "a.mp4", 20)
+    prompt = seeing_clips("what are <vid> and <image>?", Video(path, max_frames=1))
+    assert tokenizer.decode(prompt.token_ids) == "what are <vid> and <image>?0<image>"
+    assert len(prompt.slots) == 1
+
+
+def test_a_damaged_clip_is_spoken_of(seeing_clips, tmp_path):
+    data = clips.write_avi(tmp_path / "a.avi", 25, size=(640, 480)).read_bytes()
+    (note,) = seeing_clips(Video(data[: len(data) // 2], "a.avi")).notes
+    assert "a.avi is damaged" in note
+
+
+def test_a_model_that_takes_few_pictures_says_how_many(build):
+    broken = Image(b"not a picture")
+    with pytest.raises(RequestError, match=r"2 pictures .* at most 1 this model takes"):
+        build(GenerateRequest((user(broken, broken),)), most=1)
 
 
 def test_too_many_pictures_are_refused_before_any_is_opened(build):

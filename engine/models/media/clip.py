@@ -129,7 +129,8 @@ class _Reading:
                 if number % _STEPS_AT_ONCE == 0:
                     yield
         shown = np.maximum.accumulate(np.array(times) - times[0])
-        usual = float(np.median(np.diff(shown))) if len(shown) > 1 else 0.0
+        # The last frame's own time is not known: as long as the others on average, so that it stands at the end.
+        usual = float(shown[-1]) / max(len(shown) - 1, 1)
         return ClipFacts(shown, size, float(shown[-1]) + (usual or 1.0))
 
     def _plan(self, facts: ClipFacts) -> ClipPlan:
