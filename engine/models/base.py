@@ -3,7 +3,8 @@
 Knows nothing of requests, schedules or caches' owners: it turns prepared media and token ids into logits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +36,16 @@ class PreparedMedia:
     """How many slot tokens `expansion` holds: rows of `encode`'s result."""
     digest: str
     """Of the picture's content and of everything that decides the arrays."""
+    joints: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """How expansions meet what stands around them: patterns and what takes their place, one after the other in all of
+    the prompt once every expansion stands in it."""
+
+
+def joined(text: str, media: Iterable[PreparedMedia]) -> str:
+    """A prompt in which every expansion stands, by all their `joints`."""
+    for pattern, words in dict.fromkeys(joint for item in media for joint in item.joints):
+        text = re.sub(pattern, words, text)
+    return text
 
 
 class MediaProcessor(Protocol):

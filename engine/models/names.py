@@ -20,6 +20,18 @@ TOWER_AND_DECODER: Prefixes = (
 """Of families that have a `vision_tower`, a `language_model`, and what joins them, side by side: transformers 5 puts
 all of it under `model.`, and the head beside that; transformers 4 and mlx-community keep the head in the decoder."""
 
+IDEFICS: Prefixes = (
+    ("model.vision_model.", "vision_model."),
+    ("model.connector.", "connector."),
+    ("model.text_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    # mlx-community, whose decoder has its head beside its layers.
+    ("language_model.lm_head.", "language_model.lm_head."),
+    ("language_model.model.", "language_model.model."),
+    ("language_model.", "language_model.model."),
+)
+"""Of Idefics2, Idefics3 and SmolVLM."""
+
 
 def rename(weights: dict[str, mx.array], prefixes: Prefixes) -> dict[str, mx.array]:
     """`weights` under their new names; what fits no prefix keeps its own. Raises if two end up under one name."""

@@ -14,7 +14,7 @@ from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.names import Prefixes, rename
+from engine.models.names import IDEFICS, rename
 from engine.models.pictures import Values, fingerprint
 from engine.models.preprocessor import HALF, read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleConnector
@@ -22,17 +22,6 @@ from engine.models.tiles import TileRecipe, expansion
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-
-NAMES: Prefixes = (
-    ("model.vision_model.", "vision_model."),
-    ("model.connector.", "connector."),
-    ("model.text_model.", "language_model.model."),
-    ("lm_head.", "language_model.lm_head."),
-    # mlx-community, whose decoder has its head beside its layers.
-    ("language_model.lm_head.", "language_model.lm_head."),
-    ("language_model.model.", "language_model.model."),
-    ("language_model.", "language_model.model."),
-)
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] | capitalize }}:"
@@ -65,7 +54,7 @@ class Idefics3(VisionLanguageModel):
         return self.connector(self.vision_model(pixels))
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        weights = sanitize_tower(rename(weights, NAMES), "vision_model.")
+        weights = sanitize_tower(rename(weights, IDEFICS), "vision_model.")
         return sanitize_decoder(self.language_model, weights)
 
 

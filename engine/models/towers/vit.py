@@ -9,6 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.activations import activation
@@ -95,14 +96,20 @@ class Embeddings(nn.Module):
         patches = self.patch_embedding(pixels)
         count, rows, columns, width = patches.shape
         patches = patches.reshape(count, rows * columns, width)
-        down = mx.arange(rows) * self._grid // rows
-        across = mx.arange(columns) * self._grid // columns
+        down, across = (mx.array(positions_along(side, self._grid)) for side in (rows, columns))
         places = (down[:, None] * self._grid + across).reshape(-1)
         if "class_embedding" not in self:
             return patches + self.position_embedding(places)
         first = mx.broadcast_to(self.class_embedding, (count, 1, width))
         places = mx.concatenate([mx.array([0]), places + 1])
         return mx.concatenate([first, patches], axis=1) + self.position_embedding(places)
+
+
+def positions_along(count: int, learned: int) -> np.ndarray:
+    """(count,): which of the `learned` positions of a side each of `count` patches has. In float32 as in the reference
+    (`modeling_idefics2.py`), whose rounding decides where a patch begins just where a position does."""
+    fractions = np.arange(count, dtype=np.float32) * (np.float32(1) / np.float32(count))
+    return np.searchsorted((np.arange(1, learned) / learned).astype(np.float32), fractions, side="right")
 
 
 class Attention(nn.Module):
