@@ -1,7 +1,7 @@
 """Which frames of a clip are looked at: evenly many, by the rate or the number that a checkpoint or a person asks for.
 
-Knows nothing of pixels. Sources: `sample_frames` of transformers' `video_processing_qwen3_vl.py` and
-`video_processing_qwen2_vl.py`.
+Knows nothing of pixels. Sources: `sample_frames` of transformers' `video_processing_qwen3_vl.py`,
+`video_processing_qwen2_vl.py` and `video_processing_internvl.py`.
 """
 
 from collections.abc import Mapping
@@ -74,3 +74,23 @@ class EvenSteps(Sampling):
         step = count / (groups * self.group)
         # PyTorch counts the steps in float64 and keeps them in float32.
         return (np.arange(ceil(count / step)) * step).astype(np.float32).astype(int).tolist()
+
+
+class EvenParts(Sampling):
+    """The first frame of each of so many equal parts, as transformers does where a model has no way of its own."""
+
+    __slots__ = ()
+
+    def _spread(self, count: int, asked: float) -> list[int]:
+        parts = max(int(min(asked, count)), 1)
+        return (np.arange(parts) * count // parts).tolist()
+
+
+class MiddleOfSteps(Sampling):
+    """The frame in the middle of each of equally long stretches, as InternVL does."""
+
+    __slots__ = ()
+
+    def _spread(self, count: int, asked: float) -> list[int]:
+        step = count / max(int(min(asked, count)), 1)
+        return np.arange(step / 2, count, step).astype(np.float32).astype(int).tolist()

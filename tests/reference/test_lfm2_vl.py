@@ -15,6 +15,7 @@ from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
 from engine.api.errors import MediaError
 from engine.models.layers.bilinear import smoothly_resized
 from engine.models.media.nearest_tiles import NearestTileRecipe
+from engine.models.media.tile_grid import nearest_grid
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
@@ -162,7 +163,7 @@ def test_sizes_and_grids_are_those_of_the_reference():
     ]:
         size = (int(height), int(width))
         columns, rows, *_ = reference._get_grid_layout(*size, 2, 10, 512)
-        assert recipe.nearest_grid(size) == (rows, columns)
+        assert nearest_grid(size, (512, 512), 2, 10) == (rows, columns)
         assert recipe.scaled_size(size) == reference.smart_resize(*size, 2, 64, 256, 16)[::-1]
         assert recipe.is_cut(size) == reference._is_image_too_large(*size, 256, 16, 2, 2.0)
 

@@ -19,6 +19,7 @@ from engine.models.decoders.gemma3 import scale_exactly
 from engine.models.decoders.handed import take_embeddings
 from engine.models.decoders.head import take_head
 from engine.models.decoders.mistral import slide_every_layer
+from engine.models.layers.dynamic_ntk import lengthen_by_row
 
 PREFIX = "language_model."
 """Where a decoder stands in a model, hence how its weights' names begin."""
@@ -34,7 +35,10 @@ AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
 }
 """Where mlx-lm's module is not the reference's."""
 
-OTHER_NAMES: Mapping[str, Mapping[str, str]] = {"lfm2": {"block_dim": "hidden_size"}}
+OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "lfm2": {"block_dim": "hidden_size"},
+    "qwen3_moe": {"num_experts": "num_local_experts"},
+}
 """What mlx-lm's arguments want, and a config of transformers 5 says under another name only."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
@@ -66,6 +70,7 @@ def build_decoder(config: Config) -> nn.Module:
         amend(decoder, config)
     if "input_embeddings" not in signature(decoder.__call__).parameters:
         take_embeddings(decoder)
+    lengthen_by_row(decoder)
     return decoder
 
 

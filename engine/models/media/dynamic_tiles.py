@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from engine.api.errors import CheckpointError
+from engine.models.media.tile_grid import nearest_grid
 from engine.models.pictures import Pair, Values
 from engine.models.preprocessor import CLIP_MEAN, CLIP_STD
 
@@ -22,7 +23,7 @@ class DynamicTileRecipe:
     """Of a tile, in pixels."""
     fewest: int
     most: int
-    """Tiles of a picture, the small copy not counted; at most one: the whole is all there is."""
+    """Tiles of a picture, the small copy not counted. At most one: the whole is all there is."""
     thumbnail: bool
     """Whether there is a small copy beside several tiles."""
     resample: int
@@ -30,10 +31,13 @@ class DynamicTileRecipe:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], *, split: bool) -> "DynamicTileRecipe":
-        """From a preprocessor file, with the defaults of its processor's type; `split`: whether there are tiles."""
+        """From a preprocessor file, with the defaults of its processor's type; `split`: whether there are tiles. Raises
+        `CheckpointError` for what is not known."""
         if not settings.get("do_resize", True):
             raise CheckpointError("The preprocessor file wants pictures that are not resized, which is not known here.")
         size = settings.get("size", {"height": 384, "width": 384})
+        if set(size) != {"height", "width"}:
+            raise CheckpointError(f"The preprocessor file asks for tiles of the size {size}, unknown here.")
         return cls(
             size=(size["height"], size["width"]),
             fewest=settings.get("min_patches", 1),
@@ -46,29 +50,10 @@ class DynamicTileRecipe:
     def __call__(self, picture: Image.Image) -> np.ndarray:
         """RGB -> (tiles, 3, H, W) float32, row by row and then the whole."""
         height, width = self.size
-        rows, columns = self.grid((picture.height, picture.width))
+        size = (picture.height, picture.width)
+        rows, columns = (1, 1) if self.most <= 1 else nearest_grid(size, self.size, self.fewest, self.most)
         tiles = np.asarray(picture.resize((columns * width, rows * height), self.resample))
         tiles = tiles.reshape(rows, height, columns, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)
         if len(tiles) > 1 and self.thumbnail:
             tiles = np.concatenate([tiles, np.asarray(picture.resize((width, height), self.resample))[None]])
         return self.values(tiles)
-
-    def grid(self, size: Pair) -> Pair:
-        """Rows and columns of tiles for a picture of `size`: those nearest to its shape; of those that are as near, the
-        most, unless half of what they hold would not be in the picture."""
-        if self.most <= 1:
-            return 1, 1
-        shape, area = size[1] / size[0], size[0] * size[1]
-        found, nearest = (1, 1), float("inf")
-        for rows, columns in grids(self.fewest, self.most):
-            distance = abs(shape - columns / rows)
-            filled = area > 0.5 * rows * columns * self.size[0] * self.size[1]
-            if distance < nearest or (distance == nearest and filled):
-                found, nearest = (rows, columns), distance
-        return found
-
-
-def grids(fewest: int, most: int) -> list[Pair]:
-    """Of `fewest` to `most` tiles: fewer tiles first, of as many the narrower grid first."""
-    found = [(rows, columns) for columns in range(1, most + 1) for rows in range(1, most // columns + 1)]
-    return sorted((grid for grid in found if grid[0] * grid[1] >= fewest), key=lambda grid: grid[0] * grid[1])

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from engine.api.errors import CheckpointError
+from engine.models.media.tile_grid import nearest_grid
 from engine.models.media.torch_resize import torch_resize
 from engine.models.pictures import Pair, Values, refuse_strip
 from engine.models.preprocessor import HALF
@@ -86,7 +87,7 @@ class NearestTileRecipe:
         whole = torch_resize(pixels, self.scaled_size(size), self.resample)
         if not self.is_cut(size):
             return self._patched([whole], (1, 1))
-        rows, columns = self.nearest_grid(size)
+        rows, columns = nearest_grid(size, (self.side, self.side), self.fewest_tiles, self.most_tiles)
         canvas = torch_resize(pixels, (rows * self.side, columns * self.side), self.resample)
         cut = canvas.reshape(rows, self.side, columns, self.side, 3).swapaxes(1, 2)
         seen = list(cut.reshape(-1, self.side, self.side, 3))
@@ -112,22 +113,6 @@ class NearestTileRecipe:
             grow = sqrt(self.fewest_features * block**2 / (height * width))
             rows, columns = (ceil(side * grow / block) for side in size)
         return rows * block, columns * block
-
-    def nearest_grid(self, size: Pair) -> Pair:
-        """Of equally near grids a larger one is taken if the picture has more than half of its pixels."""
-        found, distance = (1, 1), float("inf")
-        for rows, columns in self._grids():
-            other = abs(size[1] / size[0] - columns / rows)
-            fills = size[0] * size[1] > 0.5 * self.side**2 * rows * columns
-            if other < distance or (other == distance and fills):
-                found, distance = (rows, columns), other
-        return found
-
-    def _grids(self) -> list[Pair]:
-        sides = range(1, self.most_tiles + 1)
-        all_of_them = [(rows, columns) for columns in sides for rows in sides]
-        allowed = [grid for grid in all_of_them if self.fewest_tiles <= grid[0] * grid[1] <= self.most_tiles]
-        return sorted(allowed, key=lambda grid: grid[0] * grid[1])
 
     def _patched(self, seen: list[np.ndarray], grid: Pair) -> Tiles:
         """Pictures (H, W, 3) uint8."""

@@ -3,7 +3,7 @@
 Knows nothing of what comes after it, nor of how pictures are cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -115,21 +115,23 @@ def positions_along(count: int, learned: int) -> np.ndarray:
 class Attention(nn.Module):
     """Every patch looks at every other of its tile."""
 
-    def __init__(self, config: ViTConfig):
+    def __init__(self, config: ViTConfig, *, bias: bool = True):
+        """`bias`: whether queries, keys and values have one."""
         super().__init__()
         width = config.hidden_size
         self._heads = config.num_attention_heads
         self._scale = (width // self._heads) ** -0.5
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width, bias=bias)
+        self.k_proj = nn.Linear(width, width, bias=bias)
+        self.v_proj = nn.Linear(width, width, bias=bias)
         self.out_proj = nn.Linear(width, width)
 
+    def projected(self, x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        """Queries, keys and values, (N, L, D) each."""
+        return self.q_proj(x), self.k_proj(x), self.v_proj(x)
+
     def __call__(self, x: mx.array) -> mx.array:
-        queries, keys, values = (
-            y.reshape(*y.shape[:-1], self._heads, -1).swapaxes(1, 2)
-            for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x))
-        )
+        queries, keys, values = (y.reshape(*y.shape[:-1], self._heads, -1).swapaxes(1, 2) for y in self.projected(x))
         mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self._scale)
         return self.out_proj(mixed.swapaxes(1, 2).reshape(x.shape))
 
@@ -159,21 +161,31 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: ViTConfig):
+    def __init__(self, config: ViTConfig, layer: Callable[[ViTConfig], nn.Module] = EncoderLayer):
         super().__init__()
-        self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
+        self.layers = [layer(config) for _ in range(config.num_hidden_layers)]
 
 
 class VisionTransformer(nn.Module):
     """The tower. Its names are those of the checkpoints, the misspelt one included."""
 
-    def __init__(self, config: ViTConfig, *, class_token: bool, patch_bias: bool, pre_norm: bool):
+    def __init__(
+        self,
+        config: ViTConfig,
+        *,
+        class_token: bool,
+        patch_bias: bool,
+        pre_norm: bool,
+        post_norm: bool = True,
+        layer: Callable[[ViTConfig], nn.Module] = EncoderLayer,
+    ):
         super().__init__()
         self.embeddings = Embeddings(config, class_token, patch_bias)
         if pre_norm:
             self.pre_layrnorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.encoder = Encoder(config)
-        self.post_layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.encoder = Encoder(config, layer)
+        if post_norm:
+            self.post_layernorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def hidden_states(self, pixels: mx.array) -> list[mx.array]:
         """(N, C, H, W) -> what goes into the first layer, then what comes out of each: (N, L, D) every one, before the
@@ -188,7 +200,8 @@ class VisionTransformer(nn.Module):
 
     def __call__(self, pixels: mx.array) -> mx.array:
         """(N, C, H, W) -> (N, L, D)."""
-        return self.post_layernorm(self.hidden_states(pixels)[-1])
+        last = self.hidden_states(pixels)[-1]
+        return self.post_layernorm(last) if "post_layernorm" in self else last
 
 
 def sanitize_tower(weights: dict[str, mx.array], prefix: str, channels: int = 3) -> dict[str, mx.array]:
