@@ -12,7 +12,7 @@ import numpy as np
 from PIL.Image import Resampling
 
 from engine.api.errors import CheckpointError
-from engine.models.patches import in_blocks, whole_blocks
+from engine.models.patches import grown, in_blocks, whole_blocks
 from engine.models.pictures import Pair, Values, refuse_strip
 from engine.models.positions import Grid
 from engine.models.preprocessor import Triple
@@ -70,9 +70,8 @@ class ClipPatchRecipe:
     def scaled_size(self, size: Pair, count: int) -> Pair:
         """Of each of `count` frames of `size`. Raises `MediaError` for a clip too narrow to be scaled."""
         side = self.patch * self.merge
-        if self.together and min(size) < side:
-            scale = max(side / size[0], side / size[1])
-            size = int(size[0] * scale), int(size[1] * scale)
+        if self.together:
+            size = grown(size, side)
         refuse_strip(size, "clip")
         if not self.together:
             return whole_blocks(size, side, self.min_pixels, self._most(count))

@@ -63,6 +63,14 @@ class PatchRecipe:
         return whole_blocks(size, self.patch * self.merge, self.min_pixels, self.max_pixels)
 
 
+def grown(size: Pair, side: int) -> Pair:
+    """`size`, scaled up where its shorter side is less than `side`."""
+    if min(size) >= side:
+        return size
+    scale = max(side / size[0], side / size[1])
+    return int(size[0] * scale), int(size[1] * scale)
+
+
 def whole_blocks(size: Pair, side: int, least: int, most: int, frames: int = 1, counted: int | None = None) -> Pair:
     """What `frames` frames of `size` are scaled to: whole blocks of `side`, and between `least` and `most` pixels over
     all of them. `counted`: how many frames there seem to be when that is looked at (transformers `smart_resize`)."""

@@ -16,6 +16,7 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoP
 from engine.api.errors import CheckpointError
 from tests.reference import tiny
 from tests.reference.clip_parity import ClipParity
+from tests.reference.experts import stacked, transposed
 from tests.reference.parity import Case, Pair, VisionParity
 from tests.reference.running import RunnerParity
 from tests.reference.spelling import Spelling
@@ -39,25 +40,7 @@ SPELLINGS = (
 )
 
 
-def experts_before(state):
-    """The experts' matrices as checkpoints of transformers 4 have them: (E, in, out)."""
-    return {name: tensor.mT if ".experts." in name else tensor for name, tensor in state.items()}
-
-
-def experts_apart(state):
-    """As mlx-community has them."""
-    apart = {}
-    for name, tensor in state.items():
-        block, _, part = name.partition(".experts.")
-        if part == "gate_up_proj":
-            gate, up = tensor.chunk(2, dim=1)
-            apart |= {f"{block}.switch_mlp.gate_proj.weight": gate, f"{block}.switch_mlp.up_proj.weight": up}
-        else:
-            apart[f"{block}.switch_mlp.down_proj.weight" if part else name] = tensor
-    return apart
-
-
-REWORKED = (None, experts_before, experts_apart)
+REWORKED = (None, transposed, stacked)
 
 TEXT = {key: value for key, value in tiny.TEXT.items() if key != "model_type"} | {
     "num_hidden_layers": 3,
