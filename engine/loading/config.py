@@ -95,6 +95,7 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     `rope_parameters` and as the `rope_theta`, `rope_scaling` and so on that mlx-lm reads; `dtype` is the only name of
     the dtype; `tie_word_embeddings` at the top and in the text config agree.
     """
+    raw = _with_text_config(raw)
     if is_pixtral(raw):
         config = _completed({**raw, "model_type": "llava"}) | {"model_type": "pixtral"}
     else:
@@ -111,6 +112,19 @@ def is_pixtral(raw: Mapping[str, Any]) -> bool:
     vision = raw.get("vision_config")
     tower = vision.get("model_type") if isinstance(vision, Mapping) else None
     return raw.get("model_type") in ("llava", "pixtral") and tower == "pixtral"
+
+
+def _with_text_config(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`raw` with its decoder's settings in the part where transformers looks for them; some of the first checkpoints
+    of a family have them at the top, and would get all of the defaults."""
+    if text_key(raw) is not None or "num_hidden_layers" not in raw:
+        return raw
+    key = text_key(_defaults(raw))
+    if key is None:
+        return raw
+    whole = ("model_type", "architectures", "quantization", "transformers_version")
+    own = {name: value for name, value in raw.items() if name not in whole and not name.endswith("_config")}
+    return {**raw, key: own}
 
 
 def text_key(config: Mapping[str, Any]) -> str | None:

@@ -168,6 +168,20 @@ def test_a_hyphen_in_the_name_of_a_type_hides_no_defaults():
     assert config["text_config"]["intermediate_size"] == 6656
 
 
+def test_a_decoder_at_the_top_of_the_file():
+    rope = {"rope_theta": 99.0, "partial_rotary_factor": 0.5, "rope_scaling": {"type": "default", "mrope_section": [2]}}
+    config = normalise({"model_type": "glm4v", "num_hidden_layers": 3, "vision_config": {"depth": 2}, **rope})
+    text = config["text_config"]
+    assert (text["model_type"], text["num_hidden_layers"]) == ("glm4v_text", 3)
+    assert text["rope_parameters"] == {
+        "type": "default",
+        "rope_type": "default",
+        "rope_theta": 99.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [2],
+    }
+
+
 def test_quantization_is_left_alone():
     block = {"group_size": 64, "bits": 4, "lm_head": False}
     assert normalise({**LLAMA, "quantization": block, "quantization_config": block})["quantization"] == block
