@@ -1,25 +1,20 @@
 """InternVL in transformers' form, with pictures and clips, against transformers."""
 
-import json
 from dataclasses import replace
 
-import mlx.core as mx
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.internvl.processing_internvl import InternVLProcessor
 from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
-from engine.loading.config import normalise, read_config
 from engine.models.clips import ClipWish
-from engine.models.families.internvl import FAMILY
 from engine.models.frame_sampling import MiddleOfSteps
-from engine.models.media.torch_resize import torch_resize
 from tests.reference import tiny
-from tests.reference.clips import drawn_clip, facts_of, metadata_of
+from tests.reference.clip_parity import ClipParity
+from tests.reference.clips import drawn_clip, facts_of
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
 from tests.reference.spelling import Spelling
@@ -59,12 +54,16 @@ def internvl(text_config=None, vision_config=None, **changes):
 def processor(features=4, **changes):
     pictures = GotOcr2ImageProcessorPil(**{"size": SIZE, "image_mean": [0.4, 0.5, 0.6]} | changes)
 
+    clips = InternVLVideoProcessor(
+        size=SIZE, num_frames=4, resample=2, image_std=[0.3, 0.2, 0.4], do_sample_frames=True
+    )
+
     def build(tokenizer):
         names = ("start_image_token", "end_image_token", "context_image_token", "video_token")
         for name, token in zip(names, SPECIALS, strict=True):
             setattr(tokenizer, name, token)
             setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
-        return InternVLProcessor(pictures, tokenizer, InternVLVideoProcessor(size=SIZE), features)
+        return InternVLProcessor(pictures, tokenizer, clips, features)
 
     return build
 
@@ -80,8 +79,14 @@ BASE = Case(
 )
 
 
-class TestInternVL(VisionParity):
+class TestInternVL(ClipParity, VisionParity):
     case = BASE
+    clip = "User:<video>\nWhat is happening?\nAssistant:"
+    both = "User:<IMG_CONTEXT>\nAnd <video>\nand <IMG_CONTEXT>\nthen?\nAssistant:"
+    test_a_clip_in_pieces = None
+
+    def clip_pixels_of(self, inputs):
+        return inputs["pixel_values"].numpy()
 
 
 class TestLargerTower(VisionParity):
@@ -116,33 +121,8 @@ class TestExperts(VisionParity):
     test_a_picture_in_every_spelling = None
 
 
-class TestClips:
-    """The frames in the middle of even stretches, each a tile, numbered."""
-
-    @pytest.fixture(scope="class")
-    def pair(self, tmp_path_factory) -> Pair:
-        return Pair(BASE, tmp_path_factory.mktemp("clips"))
-
-    @pytest.mark.parametrize("count", [2, 7, 61])
-    def test_ids_pixels_and_logits(self, pair, count):
-        clip, text = drawn_clip(count, (20, 45)), "User:<video>\nWhat happens?"
-        said = {"size": SIZE, "num_frames": min(count, 7), "resample": 2, "image_std": [0.3, 0.2, 0.4]}
-        (pair.folder / "video_preprocessor_config.json").write_text(json.dumps(said))
-        clips = FAMILY.clips(pair.folder, normalise(read_config(pair.folder)), pair.ours.tokenizer)
-        plan = clips.plan(facts_of(clip, 10.0), ClipWish())
-        frames = np.stack([torch_resize(clip[index], plan.size, plan.resample) for index in plan.indices])
-        media = clips.prepare(frames, facts_of(clip, 10.0), plan, "clip")
-        pair.processor.video_processor = InternVLVideoProcessor(**said, do_sample_frames=True)
-        theirs = pair.processor(text=text, videos=[clip], video_metadata=[metadata_of(clip, 10.0)], return_tensors="pt")
-        ids = pair.ours.tokenizer.encode(text.replace(clips.marker, media.expansion), add_special_tokens=False)
-        assert ids == theirs["input_ids"][0].tolist()
-        assert np.abs(media.arrays["pixel_values"] - theirs["pixel_values"].numpy()).max() < 1e-5
-        with torch.no_grad():
-            logits = pair.reference(**{key: theirs[key] for key in ("input_ids", "pixel_values")}).logits[0].numpy()
-        slots = mx.array(pair.ours.slots(ids, [media]))
-        embeddings = pair.ours.model.embed(mx.array([ids]), slots, pair.ours.model.encode(media))
-        ours = np.array(pair.ours.model(mx.array([ids]), None, embeddings)[0])
-        assert difference(ours, logits) < TOLERANCE
+class TestFramesOfClips:
+    """Those in the middle of even stretches."""
 
     @pytest.mark.parametrize("number", [1, 3, 8, 13, 32])
     def test_the_frames_of_clips_of_many_lengths(self, number):
@@ -152,11 +132,10 @@ class TestClips:
             indices = theirs.sample_frames(type("Metadata", (), {"total_num_frames": count})())
             assert ours(facts, ClipWish()) == indices.tolist()
 
-    def test_a_wish_is_heard(self, pair):
-        clips = FAMILY.clips(pair.folder, normalise(read_config(pair.folder)), pair.ours.tokenizer)
-        facts = facts_of(drawn_clip(60, (20, 45)), 10.0)
-        assert clips.plan(facts, ClipWish(fps=0.5)).indices == (10, 30, 50)
-        assert clips.plan(facts, ClipWish(max_frames=2)).indices == (15, 45)
+    def test_a_wish_is_heard(self):
+        choose, facts = MiddleOfSteps.read({"num_frames": 8}, group=1), facts_of(drawn_clip(60, (2, 4)), 10.0)
+        assert choose(facts, ClipWish(fps=0.5, max_frames=3)) == [10, 30, 50]
+        assert choose(facts, ClipWish(max_frames=2)) == [15, 45]
 
 
 @pytest.mark.parametrize("size", [(5000, 1), (1, 5000), (1, 1)])
