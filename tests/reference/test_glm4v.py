@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from transformers import (
     Glm4vConfig,
     Glm4vForConditionalGeneration,
@@ -22,12 +24,15 @@ from transformers.models.glm46v.processing_glm46v import Glm46VProcessor
 from transformers.models.glm46v.video_processing_glm46v import Glm46VVideoProcessor
 from transformers.video_utils import VideoMetadata
 
+from engine.api.errors import CheckpointError, MediaError
 from engine.models.clips import ClipFacts, ClipWish
 from engine.models.timed_sampling import AtRate, ByLength
 from tests.reference import tiny
 from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.experts import one_by_one, stacked
-from tests.reference.parity import Case, VisionParity
+from tests.reference.ours import Ours
+from tests.reference.parity import Case, Pair, VisionParity
+from tests.reference.running import RunnerParity
 from tests.reference.spelling import Spelling
 
 SPECIALS = (
@@ -119,6 +124,9 @@ BASE = Case(
 )
 
 
+LAYER = "model.language_model.layers.{}."
+
+
 class Prompts(ClipParity):
     clip = f"User:{WATCHED}What happens?\nAssistant:"
     both = f"User:{WATCHED}And{WATCHED}What happens?\nAssistant:"
@@ -129,7 +137,7 @@ class Prompts(ClipParity):
         self.hold(row, clip_pair.ours.logits(self.both, media), clip_pair.logits(self.both, media))
 
 
-class TestGlm4V(VisionParity, Prompts):
+class TestGlm4V(VisionParity, RunnerParity, Prompts):
     case = BASE
 
 
@@ -211,6 +219,32 @@ class TestGlmOcr(VisionParity, Prompts):
         ),
         processor=processor(NEWER),
     )
+
+
+def test_a_layer_that_guesses_tokens_ahead_is_left_out(tmp_path):
+    pair = Pair(TestGlmOcr.case, tmp_path)
+    ahead = Spelling(
+        "ahead", (), rework=lambda state: {**state, f"{LAYER.format(2)}eh_proj.weight": torch.zeros(48, 96)}
+    )
+    assert pair.respelt(ahead).greedy("Hello", [], 3) == pair.greedy("Hello", [])[:3]
+    further = replace(ahead, name="further", rework=lambda state: {**state, f"{LAYER.format(3)}x": torch.zeros(2)})
+    with pytest.raises(CheckpointError, match=r"layers\.3\.x"):
+        pair.respelt(further)
+
+
+def test_files_that_do_not_belong_together(tmp_path):
+    """A preprocessor file is not needed, but if it is there it has to cut the tower's patches."""
+    pair = Pair(BASE, tmp_path)
+    (pair.folder / "preprocessor_config.json").write_text('{"patch_size": 7}')
+    with pytest.raises(CheckpointError, match=r"\(2, 7, 2\), the tower takes \(2, 4, 2\)"):
+        Ours(pair.folder)
+
+
+def test_pictures_that_are_too_narrow_or_too_small(tmp_path):
+    processor = Pair(BASE, tmp_path).ours.processor
+    with pytest.raises(MediaError, match="longer than 200 times"):
+        processor.prepare(Image.new("RGB", (5000, 1)), "")
+    assert processor.prepare(Image.new("RGB", (3, 2)), "").feature_count == 2 * 3
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 333, 5400, 80000])

@@ -63,6 +63,9 @@ class Glm4V(GridModel):
         self.vision_tower = _tower(config["model_type"], config["vision_config"])
         self.language_model = _decoder(config["model_type"], text)
         self._tied = config["tie_word_embeddings"]
+        self._unused = (
+            f"language_model.model.layers.{text['num_hidden_layers']}." if config["model_type"] == OCR else ()
+        )
         self._step = tell_axes_apart(self.language_model, text, SECTIONS)
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
@@ -72,6 +75,8 @@ class Glm4V(GridModel):
             table = "language_model.model.embed_tokens."
             heads = {name.replace(table, "language_model.lm_head."): weights[name] for name in weights if table in name}
             weights = heads | weights
+        # GLM-OCR's layer behind the last only guesses several tokens at once; the reference leaves it out too.
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(self._unused)}
         return sanitize_decoder(self.language_model, unpack_experts(weights, self.language_model.args.hidden_size))
 
 
