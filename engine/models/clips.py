@@ -56,6 +56,8 @@ class ClipPlan:
     size: Pair
     """What each frame is scaled to."""
     resample: Resampling
+    antialias: bool = True
+    """Whether pixels between those that are looked at are averaged in; without it only `BILINEAR` is known."""
 
 
 _ROUNDING = 1e-4

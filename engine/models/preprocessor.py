@@ -38,6 +38,12 @@ def read_clip_preprocessor(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
+def read_processor_settings(folder: Path) -> dict[str, Any]:
+    """What `processor_config.json` says for itself, beside its parts; empty if there is none."""
+    said = _read(folder / "processor_config.json")
+    return {key: value for key, value in said.items() if value is not None and not isinstance(value, dict)}
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}

@@ -14,7 +14,7 @@ from PIL import Image
 from engine.loading.config import normalise, read_config
 from engine.models.base import PreparedMedia
 from engine.models.clips import ClipWish
-from engine.models.media.torch_resize import torch_resize
+from engine.models.media.clip import scaled
 from engine.models.registry import find_family
 from tests.reference import tiny
 from tests.reference.clips import drawn_clip, facts_of, metadata_of
@@ -58,7 +58,7 @@ class SeesClips(Ours):
             return self.processor.prepare(medium, digest)
         facts = facts_of(medium.frames, medium.fps)
         plan = self.clips.plan(facts, ClipWish())
-        frames = [torch_resize(medium.frames[index], plan.size, plan.resample) for index in plan.indices]
+        frames = [scaled(medium.frames[index], plan) for index in plan.indices]
         return self.clips.prepare(np.stack(frames), facts, plan, digest)
 
     def slots(self, ids: list[int], media: list[PreparedMedia]) -> np.ndarray:
@@ -99,13 +99,17 @@ class ClipParity:
     def clip_pair(self, tmp_path_factory) -> ClipPair:
         return ClipPair(self.case, tmp_path_factory.mktemp("clips"))
 
+    def clip_pixels_of(self, inputs: Inputs) -> np.ndarray:
+        """What of the reference's inputs our pixel values are held against."""
+        return inputs["pixel_values_videos"].numpy()
+
     def test_ids_and_pixels_of_clips(self, clip_pair, row: Measured):
         for name in self.clips:
             ids, (media,) = clip_pair.ours.prompt(self.clip, [CLIPS[name]])
             theirs = clip_pair.inputs(self.clip, [CLIPS[name]])
             assert ids == theirs["input_ids"][0].tolist()
             assert media.feature_count == len(clip_pair.ours.slots(ids, [media]))
-            pixels = theirs["pixel_values_videos"].numpy().reshape(media.arrays["pixel_values"].shape)
+            pixels = self.clip_pixels_of(theirs).reshape(media.arrays["pixel_values"].shape)
             row.pixels = max(row.pixels, float(np.abs(media.arrays["pixel_values"] - pixels).max()))
         assert row.pixels < 1e-5
 

@@ -19,6 +19,7 @@ from engine.models.media.frames import ContainerFrames, Frames, GifFrames
 from engine.models.media.signature import ClipFormat, clip_format, describe
 from engine.models.media.source import LocalFile, local_file
 from engine.models.media.torch_resize import torch_resize
+from engine.models.media.torch_sample import torch_sample
 
 _STEPS_AT_ONCE = 32
 """Frames passed over between two looks at the inbox."""
@@ -152,9 +153,9 @@ class _Reading:
             for number, time in enumerate(frames.steps()):
                 times.append(time)
                 if numbers[filled] == number:
-                    scaled = _scaled(frames.pixels(), plan)
+                    wanted = scaled(frames.pixels(), plan)
                     while filled < len(numbers) and numbers[filled] == number:
-                        kept[filled] = scaled
+                        kept[filled] = wanted
                         filled += 1
                 if filled == len(numbers):
                     return kept, np.array(times)
@@ -171,8 +172,11 @@ def _holds(facts: ClipFacts, times: np.ndarray, *, complete: bool) -> bool:
     return bool(np.abs((times - times[0]) - expected).max() <= _UNEVEN / facts.fps)
 
 
-def _scaled(pixels: np.ndarray, plan: ClipPlan) -> np.ndarray:
-    return pixels if pixels.shape[:2] == plan.size else torch_resize(pixels, plan.size, plan.resample)
+def scaled(pixels: np.ndarray, plan: ClipPlan) -> np.ndarray:
+    """A frame (H, W, 3) uint8 as the plan wants it."""
+    if pixels.shape[:2] == plan.size:
+        return pixels
+    return torch_resize(pixels, plan.size, plan.resample) if plan.antialias else torch_sample(pixels, plan.size)
 
 
 def _digest(path: Path) -> str:
