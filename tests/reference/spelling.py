@@ -31,8 +31,12 @@ class Spelling:
     """The decoder's config not in a part of its own but at the top."""
     rework: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
     """What else becomes of the tensors, under the names in the reference's own module still."""
-    reword: Callable[[dict], dict] | None = None
-    """What else becomes of the config."""
+
+
+def kernels_last(state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """A `rework`: the kernels of all convolutions over pictures with their input channels last, as MLX has them."""
+    is_kernel = {name: name.endswith("weight") and tensor.ndim == 4 for name, tensor in state.items()}
+    return {name: tensor.movedim(1, -1) if is_kernel[name] else tensor for name, tensor in state.items()}
 
 
 BEFORE: Prefixes = (
@@ -70,9 +74,7 @@ def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling,
             _spell_rope_as_before(part)
         if spelling.flat_config:
             config = config.pop("text_config") | config
-    if spelling.reword is not None:
-        config = spelling.reword(config)
-    (target / "config.json").write_text(json.dumps(config))
+        (target / "config.json").write_text(json.dumps(config))
     return target
 
 

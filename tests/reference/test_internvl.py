@@ -17,7 +17,7 @@ from tests.reference.clip_parity import ClipParity
 from tests.reference.clips import drawn_clip, facts_of
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
-from tests.reference.spelling import Spelling
+from tests.reference.spelling import Spelling, kernels_last
 
 BEFORE = (
     ("model.language_model.", "language_model.model."),
@@ -27,7 +27,7 @@ BEFORE = (
 
 SPELLINGS = (
     Spelling("transformers-4", BEFORE, old_config=True),
-    Spelling("mlx-community", BEFORE, old_config=True, mlx_layout=True),
+    Spelling("mlx-community", BEFORE, old_config=True, rework=kernels_last),
 )
 
 SPECIALS = ("<img>", "</img>", "<IMG_CONTEXT>", "<video>")
