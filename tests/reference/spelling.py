@@ -31,6 +31,8 @@ class Spelling:
     """The decoder's config not in a part of its own but at the top."""
     rework: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
     """What else becomes of the tensors, under the names in the reference's own module still."""
+    reword: Callable[[dict], dict] | None = None
+    """What else becomes of the config."""
 
 
 def kernels_last(state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
@@ -74,7 +76,9 @@ def respell(state: Mapping[str, torch.Tensor], folder: Path, spelling: Spelling,
             _spell_rope_as_before(part)
         if spelling.flat_config:
             config = config.pop("text_config") | config
-        (target / "config.json").write_text(json.dumps(config))
+    if spelling.reword is not None:
+        config = spelling.reword(config)
+    (target / "config.json").write_text(json.dumps(config))
     return target
 
 
