@@ -6,7 +6,7 @@ A job yields events and ends with its `Finished`; what it raises becomes `Failed
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from engine.api.errors import HubError, RequestError
 from engine.api.events import Finished, FinishReason, LocalModel, ModelInfo, Progress, Stage
-from engine.api.request import DescribeModel, ListModels, LoadModel, PullModel, RemoveModel, UnloadModel
+from engine.api.request import (
+    ConvertModel,
+    DescribeModel,
+    ListModels,
+    LoadModel,
+    PullModel,
+    RemoveModel,
+    UnloadModel,
+)
 from engine.api.settings import EngineSettings
 from engine.device import Device
 
@@ -25,7 +33,7 @@ TINY = "tiny"
 """The source of the self-test's random model, which is written when it is asked for."""
 
 Job = Iterator[Progress | Finished | None]
-"""`None` means: nothing to say, ask again later."""
+"""`None` means: waiting for somebody else, ask again later."""
 
 
 class ModelSeat(Protocol):
@@ -58,9 +66,9 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
 
 
 def _folder(
-    request_id: str, request: LoadModel, settings: EngineSettings, scratch: ExitStack
+    request_id: str, request: LoadModel | ConvertModel, settings: EngineSettings, scratch: ExitStack
 ) -> Generator[Progress | None, None, Path]:
-    """Where the model lies; fetched first if that was asked for. What is written for this load alone goes with
+    """Where the model lies; fetched first if that was asked for. What is written for this request alone goes with
     `scratch`."""
     from engine.loading.hub import resolve
 
@@ -104,6 +112,24 @@ def describe_model(request_id: str, request: DescribeModel, settings: EngineSett
     folder = resolve(request.source, settings)
     info: ModelInfo = describe(request.source, folder)
     yield Finished(request_id, FinishReason.DONE, model=info, path=str(folder))
+
+
+def convert(request_id: str, request: ConvertModel, settings: EngineSettings) -> Job:
+    """A tensor at a time, so that answers go on meanwhile and a stop is heard."""
+    yield Progress(request_id, Stage.READING, 0, 0)
+    from engine.loading.checkpoint import describe
+    from engine.loading.convert import plan_conversion
+    from engine.loading.convert_files import check_target, write
+
+    target = request.target.expanduser().absolute()
+    check_target(target)
+    with ExitStack() as scratch:
+        folder = yield from _folder(request_id, request, settings, scratch)
+        conversion = plan_conversion(folder, request)
+        for done, total in scratch.enter_context(closing(write(conversion, target))):
+            yield Progress(request_id, Stage.CONVERTING, done, total)
+    info = describe(str(target), target)
+    yield Finished(request_id, FinishReason.DONE, model=info, path=str(target), notes=conversion.notes)
 
 
 def remove_model(request_id: str, request: RemoveModel, settings: EngineSettings) -> Job:

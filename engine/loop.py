@@ -13,6 +13,7 @@ from engine.api.errors import ClosedError, EngineError, NoModelError, RequestErr
 from engine.api.events import Finished, FinishReason, ModelInfo, Status
 from engine.api.request import (
     Cancel,
+    ConvertModel,
     DescribeModel,
     GenerateRequest,
     ListModels,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fovea.engine")
 
 POLL_S = 0.05
-"""How long the loop sleeps when only a download is under way."""
+"""How long the loop sleeps when all that is under way waits for a network."""
 
 
 class EngineLoop:
@@ -49,6 +50,8 @@ class EngineLoop:
         """In order of arrival: loading a model waits for the answers before it, and holds up those after it."""
         self._exclusive: tuple[str, jobs.Job] | None = None
         self._side: dict[str, jobs.Job] = {}
+        self._waiting = False
+        """Whether none of the side jobs had anything to do in the last step."""
 
     def run(self) -> None:
         """Until the client is closed. Returns only when every request has had its terminal event."""
@@ -61,7 +64,7 @@ class EngineLoop:
                 self._take(letter)
             self._step()
             self._outbox.flush(self._drop)
-            if self._side and not self._working:
+            if self._side and self._waiting and not self._working:
                 for letter in self._inbox.drain(wait=True, timeout=POLL_S):
                     self._take(letter)
         self._shut_down()
@@ -121,6 +124,8 @@ class EngineLoop:
                 self._side[name] = jobs.describe_model(name, request, self._settings)
             case RemoveModel():
                 self._side[name] = jobs.remove_model(name, request, self._settings)
+            case ConvertModel():
+                self._side[name] = jobs.convert(name, request, self._settings)
             case _:
                 kind = type(request).__name__
                 self._outbox.fail(name, RequestError(f"{kind} is not supported.", "Update Fovea.", code="unsupported"))
@@ -155,6 +160,7 @@ class EngineLoop:
             name, job = self._exclusive
             if self._advance(name, job, with_status=True):
                 self._exclusive = None
+        self._waiting = True
         for name, job in list(self._side.items()):
             if self._advance(name, job):
                 self._side.pop(name, None)
@@ -198,6 +204,7 @@ class EngineLoop:
             return True
         if event is None:
             return False
+        self._waiting = False
         if with_status and isinstance(event, Finished):
             self._outbox.emit(self._status(request_id))
         self._outbox.emit(event)

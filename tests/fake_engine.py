@@ -25,6 +25,7 @@ from engine.api.events import (
 )
 from engine.api.request import (
     Cancel,
+    ConvertModel,
     DescribeModel,
     GenerateRequest,
     ListModels,
@@ -109,6 +110,7 @@ SCRIPTS: dict[type, Script] = {
     DescribeModel: finish(model=INFO),
     PullModel: finish(path="/cache/model"),
     RemoveModel: finish(),
+    ConvertModel: finish(model=INFO, path="/models/converted"),
 }
 
 

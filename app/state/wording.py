@@ -9,6 +9,7 @@ _STAGES = {
     Stage.DOWNLOADING: "Downloading",
     Stage.READING: "Opening the model",
     Stage.LOADING: "Loading",
+    Stage.CONVERTING: "Writing the model",
     Stage.LOOKING: "Looking at the picture",
     Stage.PREFILL: "Reading",
 }

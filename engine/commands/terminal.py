@@ -13,7 +13,7 @@ from engine.api.events import Progress, Stage
 from engine.sizes import format_size
 
 _CLEAR_LINE = "\r\x1b[2K"
-_COUNTED_IN_BYTES = (Stage.DOWNLOADING, Stage.LOADING)
+_COUNTED_IN_BYTES = (Stage.DOWNLOADING, Stage.LOADING, Stage.CONVERTING)
 
 
 @dataclass(slots=True)

@@ -15,17 +15,16 @@ from mlx.utils import tree_flatten
 from engine.api.errors import CheckpointError, MemoryRefused
 from engine.api.events import ModelInfo
 from engine.device import Device, DeviceKind, free_memory
-from engine.loading.config import custom_code, normalise, read_config, refuse_code
 from engine.loading.cpu import suit_cpu
 from engine.loading.generation import GenerationDefaults, generation_defaults
 from engine.loading.memory import context_length, estimate
-from engine.loading.quantize import describe_quantization, packings, quantization_of, quantize, renames
+from engine.loading.quantize import describe_quantization, quantize
 from engine.loading.tokenizer import load_tokenizer
-from engine.loading.weights import bind, open_weights
+from engine.loading.unbound import Plan, Unbound, count_parameters, open_model, read_plan
+from engine.loading.weights import bind
 from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
 from engine.models.clips import ClipProcessor
-from engine.models.registry import find_family
 from engine.sizes import format_size
 
 if TYPE_CHECKING:
@@ -49,44 +48,21 @@ class Checkpoint:
     weight_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the config alone tells."""
-
-    config: dict[str, Any]
-    family: Family
-    quantization: dict[str, Any] | None
-    note: str
-
-    def build(self) -> VisionLanguageModel:
-        try:
-            return self.family.build(self.config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"The config.json of this {self.config['model_type']} cannot be used: {error!r}.", "Get the file again."
-            ) from error
-
-    def weights(self, folder: Path) -> dict[str, mx.array]:
-        if self.family.open_weights is not None:
-            return self.family.open_weights(folder, self.config)
-        return open_weights(folder)
-
-
 def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) -> Checkpoint:
     """Check and build the model in `folder`, reading no weights yet. Raises `CheckpointError` saying what is wrong.
 
     `reclaimable` bytes will be free once the model that is loaded now is gone; on a CPU they decide whether weights
     can be widened.
     """
-    plan = _plan(folder)
-    model = plan.build()
-    parameters, widened = _fill(model, plan, folder, device, reclaimable)
+    unbound = open_model(folder)
+    plan, model = unbound.plan, unbound.model
+    widened = _join(unbound, device, reclaimable)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     processor = plan.family.processor and plan.family.processor(folder, plan.config, tokenizer)
     clips = plan.family.clips and plan.family.clips(folder, plan.config, tokenizer)
     weight_bytes = _bytes(model)
-    info = _info(source, folder, plan, parameters, weight_bytes)
+    info = _info(source, folder, plan, unbound.parameters, weight_bytes)
     note = " ".join(filter(None, (plan.note, widened.note)))
     return Checkpoint(
         source=source,
@@ -105,9 +81,16 @@ def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) 
 
 def describe(source: str, folder: Path) -> ModelInfo:
     """What a model is, from its config and the names and shapes of its tensors; `weight_bytes` as they lie on disk."""
-    plan = _plan(folder)
-    weights = plan.weights(folder)
-    return _info(source, folder, plan, _count(plan.build()), sum(array.nbytes for array in weights.values()))
+    plan = read_plan(folder)
+    size = sum(array.nbytes for array in plan.weights(folder).values())
+    return _info(source, folder, plan, count_parameters(plan.build()), size)
+
+
+def check(folder: Path) -> None:
+    """Raises `CheckpointError` for a model that could not be loaded. Takes no memory."""
+    unbound = open_model(folder)
+    quantize(unbound.model, unbound.packed)
+    bind(unbound.model, unbound.weights)
 
 
 def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
@@ -117,61 +100,29 @@ def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
         try:
             mx.eval(group)
         except RuntimeError as error:
-            raise _reading_error(checkpoint, error) from error
+            raise reading_error(checkpoint.info.name, checkpoint.weight_bytes, error) from error
         # What was read and then converted is free now; kept for reuse it would count towards the peak.
         mx.clear_cache()
         done += sum(array.nbytes for array in group)
         yield done, checkpoint.weight_bytes
 
 
-def _plan(folder: Path) -> _Plan:
-    raw = read_config(folder)
-    refuse_code(raw, folder)
-    config, code = normalise(raw), custom_code(raw)
-    try:
-        family = find_family(config)
-    except CheckpointError as error:
-        if not code:
-            raise
-        raise CheckpointError(
-            f"{error.message} It could only be loaded by running its own code, {code}, which is never done.", error.hint
-        ) from error
-    note = f"The checkpoint's own code, {code}, was ignored." if code else ""
-    return _Plan(config, family, quantization_of(config), note)
-
-
-def _fill(
-    model: VisionLanguageModel, plan: _Plan, folder: Path, device: Device, reclaimable: int
-) -> tuple[int, Widened]:
-    """Bind the checkpoint's lazy tensors; returns the number of parameters, and how the weights were widened."""
-    found = plan.weights(folder)
-    weights = _sanitized(model, found)
-    parameters = _count(model)
-    block = plan.quantization
-    packed = packings(model, block, weights, renames(found, weights)) if block else {}
-    widened = Widened(weights, packed)
+def _join(unbound: Unbound, device: Device, reclaimable: int) -> Widened:
+    """Bind the lazy tensors to the module; returns how they were widened."""
+    model = unbound.model
+    widened = Widened(unbound.weights, unbound.packed)
     if device.kind is DeviceKind.CPU:
-        besides = estimate(plan.config, 0).total
-        widened = widen(weights, packed, free_memory(device) + reclaimable - besides)
+        besides = estimate(unbound.plan.config, 0).total
+        widened = widen(unbound.weights, unbound.packed, free_memory(device) + reclaimable - besides)
     quantize(model, widened.packed)
     bind(model, widened.weights)
     if device.kind is DeviceKind.CPU:
         suit_cpu(model)
     model.eval()
-    return parameters, widened
+    return widened
 
 
-def _sanitized(model: VisionLanguageModel, found: dict[str, mx.array]) -> dict[str, mx.array]:
-    try:
-        return model.sanitize(dict(found))
-    except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"The checkpoint's weights are not those its config.json speaks of: {error!r}.",
-            "The copy or download is incomplete, or it is a variant that is not supported.",
-        ) from error
-
-
-def _info(source: str, folder: Path, plan: _Plan, parameters: int, weight_bytes: int) -> ModelInfo:
+def _info(source: str, folder: Path, plan: Plan, parameters: int, weight_bytes: int) -> ModelInfo:
     return ModelInfo(
         source=source,
         name=str(plan.config.get("name") or (folder.name if Path(source).is_dir() else source.rpartition("/")[2])),
@@ -197,21 +148,18 @@ def _layers(model: VisionLanguageModel) -> Iterator[list[mx.array]]:
     yield from groups.values()
 
 
-def _count(model: VisionLanguageModel) -> int:
-    return sum(array.size for _, array in tree_flatten(model.parameters()))
-
-
 def _bytes(model: VisionLanguageModel) -> int:
     return sum(array.nbytes for _, array in tree_flatten(model.parameters()))
 
 
-def _reading_error(checkpoint: Checkpoint, error: RuntimeError) -> CheckpointError | MemoryRefused:
+def reading_error(name: str, size: int, error: RuntimeError) -> CheckpointError | MemoryRefused:
+    """What MLX raised while it read a model's weights, `size` bytes of them, in words."""
     if "alloc" in str(error):
         return MemoryRefused(
-            f"The memory ran out while loading {checkpoint.info.name} ({format_size(checkpoint.weight_bytes)}).",
+            f"The memory ran out while loading {name} ({format_size(size)}).",
             "Close other apps, or choose a smaller or a 4-bit version of the model.",
         )
     return CheckpointError(
-        f"The weights of {checkpoint.info.name} cannot be read: {error}.",
+        f"The weights of {name} cannot be read: {error}.",
         "The files changed or vanished while they were read; get them again.",
     )

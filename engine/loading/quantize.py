@@ -74,7 +74,8 @@ def packings(
         if not hasattr(layer, "to_quantized") or f"{path}.scales" not in weights or said.get(path) is False:
             continue
         if isinstance(said.get(path), Mapping):
-            found[path] = {**shared, **said[path]}
+            # MLX takes a layer that names no mode of its own for an affine one, whatever the others are.
+            found[path] = {**shared, "mode": "affine", **said[path]}
             continue
         try:
             found[path] = infer_quant_config(path, layer, weights)

@@ -35,6 +35,25 @@ class TensorEntry:
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
     """Each tensor's entry by name. Raises `CheckpointError` naming the file when it cannot be what it says it is."""
+    text, held = _read(path)
+    entries = _entries(path, text)
+    promised = _LENGTH.size + len(text) + max((entry.end for entry in entries.values()), default=0)
+    if held < promised:
+        raise _cut_short(path, held, promised)
+    return entries
+
+
+def read_format(path: Path) -> str:
+    """Whose names and layouts the file says it has, such as "pt" or "mlx"; "pt" where it says nothing."""
+    try:
+        said = json.loads(_read(path)[0]).get("__metadata__") or {}
+        return str(said.get("format", "pt"))
+    except (ValueError, AttributeError) as error:
+        raise _damaged(path) from error
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The header's text, and the length of the file."""
     try:
         held = path.stat().st_size
         with path.open("rb") as file:
@@ -52,11 +71,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         raise CheckpointError(f"{path.name} cannot be read: {error.strerror}.", AGAIN) from error
     if len(start) < _LENGTH.size or len(text) < length:
         raise _cut_short(path, held, max(_LENGTH.size + length, held + 1))
-    entries = _entries(path, text)
-    promised = _LENGTH.size + length + max((entry.end for entry in entries.values()), default=0)
-    if held < promised:
-        raise _cut_short(path, held, promised)
-    return entries
+    return text, held
 
 
 def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
@@ -68,7 +83,11 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
             if name != "__metadata__"
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"The header of {path.name} is damaged.", AGAIN) from error
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"The header of {path.name} is damaged.", AGAIN)
 
 
 def _cut_short(path: Path, held: int, promised: int) -> CheckpointError:

@@ -16,7 +16,7 @@ from engine.loading.safetensors import AGAIN, read_header
 
 INDEX = "model.safetensors.index.json"
 
-_REFUSED = {
+OTHER_FORMATS = {
     ".bin": "a pickle, which can run code",
     ".pt": "a pickle, which can run code",
     ".pth": "a pickle, which can run code",
@@ -27,6 +27,8 @@ _REFUSED = {
     ".msgpack": "in a Flax format",
     ".onnx": "in the ONNX format",
 }
+"""Of weights that are not read, by the ends of their names, and what is wrong with each."""
+
 # Beside a model's own weights: Mistral's second copy of them, and adapters.
 _NOT_THE_MODEL = ("consolidated", "adapter")
 _SHOWN = 4
@@ -66,13 +68,13 @@ def _indexed(folder: Path) -> tuple[Path, ...] | None:
 
 
 def _no_weights(folder: Path) -> CheckpointError:
-    refused = sorted(path.name for path in folder.iterdir() if path.suffix in _REFUSED) if folder.is_dir() else []
+    refused = sorted(path.name for path in folder.iterdir() if path.suffix in OTHER_FORMATS) if folder.is_dir() else []
     if not refused:
         return CheckpointError(
             f"{folder} has no weights: there is no .safetensors file in it.",
             "The copy or download is incomplete, or this is not a model's folder.",
         )
-    why = _REFUSED[Path(refused[0]).suffix]
+    why = OTHER_FORMATS[Path(refused[0]).suffix]
     return CheckpointError(
         f"The weights of {folder.name} are {why}: {listed(refused)}.",
         "Choose a version of the model with .safetensors files; the mlx-community organisation on the Hub has many.",

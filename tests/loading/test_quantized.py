@@ -114,6 +114,7 @@ def test_overrides_follow_a_layer_through_its_renaming():
     block = {**AFFINE4, "old.proj": {"group_size": 16, "bits": 4, "mode": "nvfp4"}}
     assert packings(module, block, after, paths) == {"ours": {"group_size": 16, "bits": 4, "mode": "nvfp4"}}
     assert packings(module, {**AFFINE4, "old.proj": False}, after, paths) == {}
+    assert packings(module, {**MXFP4, "old.proj": {"bits": 8}}, after, paths)["ours"]["mode"] == "affine"
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"])
