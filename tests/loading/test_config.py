@@ -217,3 +217,27 @@ def test_model_file_is_always_refused(tmp_path):
 def test_custom_code_is_named():
     assert custom_code(json.loads('{"auto_map": {"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}}')) == "m.M"
     assert custom_code({}) == ""
+
+
+FULL_AND_NOT = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"], "head_dim": 16}
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"global_head_dim": 32, "num_global_key_value_heads": 2},
+        {"per_layer_config": {"1": {"head_dim": 32, "num_key_value_heads": 2}}},
+    ],
+)
+def test_gemma4_has_numbers_of_its_own_in_full_layers(numbers):
+    config = normalise({"model_type": "gemma4_text", "attention_k_eq_v": True, **FULL_AND_NOT, **numbers})
+    assert (config["head_dim"], config["global_head_dim"]) == (16, 32)
+    assert (config["num_key_value_heads"], config["num_global_key_value_heads"]) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"0": {"head_dim": 32}}, {"1": {"sliding_window": 3}}, {"1": {"num_key_value_heads": 2}}]
+)
+def test_numbers_of_single_layers_that_mlx_lm_cannot_be_told_are_refused(numbers):
+    with pytest.raises(CheckpointError, match="per_layer_config"):
+        normalise({"model_type": "gemma4_text", **FULL_AND_NOT, "per_layer_config": numbers})

@@ -39,9 +39,9 @@ def test_an_unknown_text_model_is_named_and_called_text_only():
 @pytest.mark.parametrize(
     ("model_type", "key"),
     [
-        ("gemma4", "vision_config"),
-        ("qwen3_vl", "vision_config"),
-        ("qwen3_5", "image_token_id"),
+        ("llama", "vision_config"),
+        ("qwen3", "vision_config"),
+        ("cohere2", "image_token_id"),
         ("x", "audio_config"),
     ],
 )

@@ -16,6 +16,7 @@ from engine.models.base import Config
 from engine.models.decoders.gemma import activate_by_tanh
 from engine.models.decoders.gemma2 import slide_every_other_layer
 from engine.models.decoders.gemma3 import scale_exactly
+from engine.models.decoders.gemma4 import refuse_unread
 from engine.models.decoders.handed import take_embeddings
 from engine.models.decoders.head import take_head
 from engine.models.decoders.mistral import slide_every_layer
@@ -28,6 +29,7 @@ AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
     "gemma": activate_by_tanh,
     "gemma2": slide_every_other_layer,
     "gemma3_text": scale_exactly,
+    "gemma4_text": refuse_unread,
     "lfm2": take_head,
     "lfm2_moe": take_head,
     "ministral3": slide_every_layer,
