@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.models.pictures import Pair, PictureRecipe
+from engine.api.errors import CheckpointError
+from engine.api.events import Modality
+from engine.models.base import PreparedMedia
+from engine.models.pictures import Pair, PictureRecipe, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,44 @@ class AnyresRecipe:
         tiles = [canvas.crop((left, top, left + side, top + side)) for left, top in corners]
         seen = [picture.resize(self.whole[::-1], resample), *tiles]
         return np.stack([self.tile(tile) for tile in seen]), (rows, columns)
+
+
+class AnyresProcessor:
+    """Tiles of a picture, and a marker for each feature that shows it and for each row's end."""
+
+    marker = "<image>"
+
+    def __init__(self, recipe: AnyresRecipe, side: int, features: int, slot_id: int):
+        """A tile of `side` pixels gives `features` on a side."""
+        self.slot_id = slot_id
+        self._recipe = recipe
+        self._side = side
+        self._features = features
+
+    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
+        pixels, grid = self._recipe(picture)
+        features = self._features
+        if pixels.shape[2:] != (self._side, self._side):
+            raise CheckpointError(
+                f"The preprocessor file makes tiles of {pixels.shape[3]} x {pixels.shape[2]} pixels, "
+                f"the tower takes {self._side} x {self._side}."
+            )
+        rows, columns = unpadded((picture.height, picture.width), (grid[0] * features, grid[1] * features))
+        most = self._recipe.most_tiles * features**2 if self._recipe.most_tiles else None
+        height, width = shrunk((rows[1] - rows[0], columns[1] - columns[0]), most)
+        count = features**2 + height * (width + 1)
+        return PreparedMedia(
+            modality=Modality.IMAGE,
+            arrays={
+                "pixel_values": pixels,
+                "grid": np.array(grid),
+                "shown": np.array([rows, columns]),
+                "size": np.array([height, width]),
+            },
+            expansion=self.marker * count,
+            feature_count=count,
+            digest=fingerprint(digest, self._recipe),
+        )
 
 
 def best_resolution(size: Pair, pinpoints: Sequence[Pair]) -> Pair:

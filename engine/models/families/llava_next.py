@@ -11,20 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
-import numpy as np
-from PIL import Image
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.models.anyres import AnyresRecipe, shrunk, unpadded
+from engine.models.anyres import AnyresProcessor, AnyresRecipe
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.layers.bilinear import resized
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.pictures import fingerprint
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
-from engine.models.projectors.tile_rows import joined, rows_with_ends
+from engine.models.projectors.tile_rows import laid_out
 from engine.models.towers.features import Features, build_tower, last, tile_by_tile
 from engine.models.towers.vit import ViTConfig, sanitize_tower
 
@@ -55,11 +51,7 @@ class LlavaNext(VisionLanguageModel):
 
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
         tiles = yield from tile_by_tile(self._look, mx.array(media.arrays["pixel_values"]))
-        (top, bottom), (left, right) = media.arrays["shown"].tolist()
-        picture = joined(tiles[1:], tuple(media.arrays["grid"].tolist()))[top:bottom, left:right]
-        if picture.shape[:2] != (size := tuple(media.arrays["size"].tolist())):
-            picture = resized(picture, *size)
-        yield mx.concatenate([tiles[0], rows_with_ends(picture, self.image_newline)])
+        yield laid_out(tiles, media.arrays, self.image_newline)
 
     def _look(self, pixels: mx.array) -> mx.array:
         return self.multi_modal_projector(self._features.of(self.vision_tower, pixels))
@@ -69,43 +61,7 @@ class LlavaNext(VisionLanguageModel):
         return sanitize_decoder(self.language_model, weights)
 
 
-class LlavaNextProcessor:
-    """Tiles of a picture, and a marker for each patch that shows it and for each row's end."""
-
-    marker = "<image>"
-
-    def __init__(self, recipe: AnyresRecipe, vision: ViTConfig, slot_id: int):
-        self.slot_id = slot_id
-        self._recipe = recipe
-        self._vision = vision
-
-    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
-        pixels, grid = self._recipe(picture)
-        side, patches = self._vision.image_size, self._vision.grid
-        if pixels.shape[2:] != (side, side):
-            raise CheckpointError(
-                f"The preprocessor file makes tiles of {pixels.shape[3]} x {pixels.shape[2]} pixels, "
-                f"the tower takes {side} x {side}."
-            )
-        rows, columns = unpadded((picture.height, picture.width), (grid[0] * patches, grid[1] * patches))
-        most = self._recipe.most_tiles * patches**2 if self._recipe.most_tiles else None
-        height, width = shrunk((rows[1] - rows[0], columns[1] - columns[0]), most)
-        count = patches**2 + height * (width + 1)
-        return PreparedMedia(
-            modality=Modality.IMAGE,
-            arrays={
-                "pixel_values": pixels,
-                "grid": np.array(grid),
-                "shown": np.array([rows, columns]),
-                "size": np.array([height, width]),
-            },
-            expansion=self.marker * count,
-            feature_count=count,
-            digest=fingerprint(digest, self._recipe),
-        )
-
-
-def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> LlavaNextProcessor:
+def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> AnyresProcessor:
     """From the checkpoint's preprocessor file. Without one, tiles of the tower's size at the config's resolutions."""
     vision = ViTConfig.read(config["vision_config"])
     if Features.read(config).count != vision.grid**2:
@@ -117,8 +73,8 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ll
         {"crop_size": square} if config["model_type"] == "llava_next" else {}
     )
     recipe = AnyresRecipe.read(settings, picture_recipe(settings), config["image_grid_pinpoints"])
-    slot_id = slot_of(tokenizer, LlavaNextProcessor.marker, config["image_token_index"])
-    return LlavaNextProcessor(replace(recipe, most_tiles=most_tiles(config)), vision, slot_id)
+    slot_id = slot_of(tokenizer, AnyresProcessor.marker, config["image_token_index"])
+    return AnyresProcessor(replace(recipe, most_tiles=most_tiles(config)), vision.image_size, vision.grid, slot_id)
 
 
 def most_tiles(config: Config) -> int | None:

@@ -49,7 +49,8 @@ class Qwen3VL(GridModel):
         self.vision_tower = build_deepstack_vit(vision)
         self.language_model = _decoder(text)
         self._step = tell_axes_apart(self.language_model, text, SECTIONS, interleaved=True)
-        self._stack = DeepStack(self.language_model, text["hidden_size"], len(vision["deepstack_visual_indexes"]))
+        depth = len(vision["deepstack_visual_indexes"])
+        self._stack = DeepStack(self.language_model, text["hidden_size"], range(depth))
 
     def embed(self, ids: mx.array, slots: mx.array, features: mx.array) -> mx.array:
         """(1, L, D * (1 + depth)): what is added later stands beside the embeddings."""

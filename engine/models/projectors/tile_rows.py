@@ -3,9 +3,23 @@
 Knows nothing of how tiles are cut. Source: transformers' `modeling_llava_next.py`, `pack_image_features`.
 """
 
-import mlx.core as mx
+from collections.abc import Mapping
 
+import mlx.core as mx
+import numpy as np
+
+from engine.models.layers.bilinear import resized
 from engine.models.pictures import Pair
+
+
+def laid_out(tiles: mx.array, arrays: Mapping[str, np.ndarray], end: mx.array) -> mx.array:
+    """(1 + rows * columns, n * n, D), the small whole first, and what `AnyresProcessor` says of them -> (features, D):
+    the whole, then the rows of those features that show the picture, `end` (D,) behind each."""
+    (top, bottom), (left, right) = arrays["shown"].tolist()
+    picture = joined(tiles[1:], tuple(arrays["grid"].tolist()))[top:bottom, left:right]
+    if picture.shape[:2] != (size := tuple(arrays["size"].tolist())):
+        picture = resized(picture, *size)
+    return mx.concatenate([tiles[0], rows_with_ends(picture, end)])
 
 
 def joined(tiles: mx.array, grid: Pair) -> mx.array:
