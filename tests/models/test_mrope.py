@@ -84,7 +84,7 @@ def test_numbers_keep_their_precision(made):
 
 
 def test_sections_that_do_not_fit_are_refused():
-    with pytest.raises(CheckpointError, match=r"\[1, 2, 1\].* 16 channels"):
+    with pytest.raises(CheckpointError, match=r"\[1, 2, 1\].* 16 turned channels"):
         tell_axes_apart(decoder(nn.RoPE(16)), CONFIG)
 
 

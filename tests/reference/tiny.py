@@ -61,7 +61,8 @@ def randomise(model: torch.nn.Module) -> torch.nn.Module:
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim == 1:
-                parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))
+                # Norms that add one to what they hold begin with zeros.
+                parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") and parameter.any() else 0.0))
             else:
                 parameter.copy_(noise / np.sqrt(parameter[0].numel()) * (3.0 if "embed" in name else 1.0))
     return model.eval()
