@@ -5,7 +5,6 @@ nothing of the other families.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,19 +114,21 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Wh
     as the tower's. Raises `CheckpointError` for pictures that are not whole features."""
     original = _is_original(config)
     side = int(config["mm_vision_tower"].removeprefix(TOWER) or SIDE) if original else SIDE
-    recipe = picture_recipe(read_preprocessor(folder) or _black_around(side))
+    said = read_preprocessor(folder)
     if original:
-        recipe = replace(recipe, pad_to_square=config.get("image_aspect_ratio") == "pad")
+        # A file of theirs leaves to the config whether there is something around.
+        kind = {"image_processor_type": "LlavaImageProcessor", "do_pad": config.get("image_aspect_ratio") == "pad"}
+        said = _black_around(side) | said | kind
+    recipe = picture_recipe(said or _black_around(side))
     side, patch = recipe.crop[0] if recipe.crop else side, _tower(config).patch
     if side % patch:
         raise CheckpointError(f"The preprocessor file makes pictures of {side} pixels, a feature has {patch}.")
     count = (side // patch) ** 2
     place = UNUSED if original else MARKER
+    slot_id = tokenizer.convert_tokens_to_ids(place) if original else config["image_token_index"]
     return WholePictureProcessor(
         marker=MARKER,
-        slot_id=tokenizer.convert_tokens_to_ids(UNUSED)
-        if original
-        else slot_of(tokenizer, MARKER, config["image_token_index"]),
+        slot_id=slot_of(tokenizer, place, slot_id),
         recipe=recipe,
         side=side,
         expansion=place * count,
