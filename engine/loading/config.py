@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.errors import CheckpointError
+from engine.loading.florence2 import spell_florence2
 from engine.loading.layers import spell_layers
 from engine.loading.quiet import quiet_transformers
 from engine.loading.rope import spell_rope
@@ -95,7 +96,7 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     `rope_parameters` and as the `rope_theta`, `rope_scaling` and so on that mlx-lm reads; `dtype` is the only name of
     the dtype; `tie_word_embeddings` at the top and in the text config agree.
     """
-    raw = _with_text_config(raw)
+    raw = _with_text_config(spell_florence2(raw))
     if is_pixtral(raw):
         config = _completed({**raw, "model_type": "llava"}) | {"model_type": "pixtral"}
     else:
@@ -124,7 +125,8 @@ def _with_text_config(raw: Mapping[str, Any]) -> Mapping[str, Any]:
         return raw
     whole = ("model_type", "architectures", "quantization", "transformers_version")
     own = {name: value for name, value in raw.items() if name not in whole and not name.endswith("_config")}
-    return {**raw, key: own}
+    # Rotary settings are the decoder's alone, and transformers warns of those it finds elsewhere.
+    return {name: value for name, value in raw.items() if not name.startswith("rope_")} | {key: own}
 
 
 def text_key(config: Mapping[str, Any]) -> str | None:

@@ -182,6 +182,13 @@ def test_a_decoder_at_the_top_of_the_file():
     }
 
 
+def test_rotary_settings_at_the_top_are_those_of_the_decoder():
+    decoder = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3, "rope_theta": 99.0}
+    config = normalise({"model_type": "qwen2_vl", **decoder, "rope_scaling": {"type": "mrope", "mrope_section": [2]}})
+    assert config["text_config"]["rope_theta"] == 99.0
+    assert config["text_config"]["rope_scaling"]["type"] == "mrope"
+
+
 def test_quantization_is_left_alone():
     block = {"group_size": 64, "bits": 4, "lm_head": False}
     assert normalise({**LLAMA, "quantization": block, "quantization_config": block})["quantization"] == block
