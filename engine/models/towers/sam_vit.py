@@ -14,15 +14,26 @@ import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.attention import attended
+from engine.models.layers.bicubic import smoothly_resized
+from engine.models.layers.bilinear import resized
 from engine.models.towers.vit import MLP, PatchEmbedding, ViTConfig
 
 NECK_EPS = 1e-6
 
 PARTS = (
     ("patch_embed.projection.", "patch_embed."),
+    ("patch_embed.proj.", "patch_embed."),
+    (".blocks.", ".layers."),
+    (".norm1.", ".layer_norm1."),
+    (".norm2.", ".layer_norm2."),
     (".mlp.lin1.", ".mlp.fc1."),
     (".mlp.lin2.", ".mlp.fc2."),
+    (".neck.0.", ".neck.conv1."),
+    (".neck.1.", ".neck.layer_norm1."),
+    (".neck.2.", ".neck.conv2."),
+    (".neck.3.", ".neck.layer_norm2."),
 )
+"""Of the tensors' names in transformers and in Meta's own code, and what they are here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,11 @@ class DistanceAttention(nn.Module):
 
 
 def by_distance(table: mx.array, length: int) -> mx.array:
-    """(2 * length - 1, d) -> (length, d, length): for each place, what stands in the table for every other."""
+    """(distances, d) -> (length, d, length): for each place, what stands in the table for every other. A table of
+    other distances is stretched."""
     places = np.arange(length)
+    if len(table) != 2 * length - 1:
+        table = resized(table[:, None], 2 * length - 1, 1)[:, 0]
     return table[mx.array(places[:, None] - places + length - 1)].swapaxes(1, 2)
 
 
@@ -143,8 +157,13 @@ class SamViT(nn.Module):
         self.neck = Neck(config)
 
     def __call__(self, pixels: mx.array) -> mx.array:
-        """(N, C, side, side) -> (N, H, W, output_channels)."""
-        x = self.patch_embed(pixels) + self.pos_embed
+        """(N, C, H, W) -> (N, H / patch, W / patch, output_channels). A map of another size than the tower was made for
+        takes the learned positions resized."""
+        x = self.patch_embed(pixels)
+        learned = self.pos_embed[0]
+        if learned.shape[:2] != x.shape[1:3]:
+            learned = smoothly_resized(learned, *x.shape[1:3]).astype(learned.dtype)
+        x = x + learned
         for layer in self.layers:
             x = layer(x)
         return self.neck(x)
