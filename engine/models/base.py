@@ -3,7 +3,6 @@
 Knows nothing of requests, schedules or caches' owners: it turns prepared media and token ids into logits.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,15 +35,15 @@ class PreparedMedia:
     """How many slot tokens `expansion` holds: rows of `encode`'s result."""
     digest: str
     """Of the picture's content and of everything that decides the arrays."""
-    joints: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """How expansions meet what stands around them: patterns and what takes their place, one after the other in all of
-    the prompt once every expansion stands in it."""
+    finish: Callable[[str], str] | None = field(default=None, repr=False)
+    """What becomes of a prompt in which every expansion stands, where they depend on each other or on the text around
+    them. The same function for all media of a family."""
 
 
-def joined(text: str, media: Iterable[PreparedMedia]) -> str:
-    """A prompt in which every expansion stands, by all their `joints`."""
-    for pattern, words in dict.fromkeys(joint for item in media for joint in item.joints):
-        text = re.sub(pattern, words, text)
+def finished(text: str, media: Iterable[PreparedMedia]) -> str:
+    """A prompt in which every expansion stands, as the media's `finish` leaves it."""
+    for finish in dict.fromkeys(item.finish for item in media if item.finish is not None):
+        text = finish(text)
     return text
 
 

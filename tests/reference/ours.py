@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.device import Device, DeviceKind
 from engine.loading.checkpoint import materialise, prepare
-from engine.models.base import PreparedMedia, joined
+from engine.models.base import PreparedMedia, finished
 from engine.models.positions import Positions
 
 CPU = Device(DeviceKind.CPU, "a test's", "none", total_memory=1 << 40)
@@ -33,7 +33,7 @@ class Ours:
         if media:
             first, *rest = text.split(self.processor.marker)
             text = first + "".join(prepared.expansion + part for prepared, part in zip(media, rest, strict=True))
-        return self.tokenizer.encode(joined(text, media), add_special_tokens=False), media
+        return self.tokenizer.encode(finished(text, media), add_special_tokens=False), media
 
     def logits(self, text: str, pictures: list[Image.Image], step: int | None = None) -> np.ndarray:
         """(L, V) of the prompt; prefilled in chunks of `step` tokens with a cache, or at once without one."""

@@ -3,6 +3,7 @@
 Mistral reads them. Knows nothing of the other families.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,6 @@ from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
 
 AROUND = "<fake_token_around_image>"
-
-JOINTS = ((AROUND * 2, AROUND), (rf"{AROUND}(?=[^\s<])", f"{AROUND} "))
-"""Pictures side by side share the mark between them; a word right behind a picture gets a space before it."""
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] | capitalize }}:"
@@ -101,8 +99,13 @@ class Idefics2Processor:
             expansion=AROUND + (self.marker * self._latents + AROUND) * len(sizes),
             feature_count=self._latents * len(sizes),
             digest=fingerprint(digest, self._recipe),
-            joints=JOINTS,
+            finish=set_apart,
         )
+
+
+def set_apart(prompt: str) -> str:
+    """Pictures side by side share the mark between them; a word right behind a picture gets a space before it."""
+    return re.sub(rf"{AROUND}(?=[^\s<])", f"{AROUND} ", prompt.replace(AROUND * 2, AROUND))
 
 
 def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Idefics2Processor:

@@ -4,7 +4,6 @@ Only few layers of the decoder, LFM2 with or without experts, attend. Knows noth
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import mlx.core as mx
@@ -20,7 +19,7 @@ from engine.models.names import TOWER_AND_DECODER, rename
 from engine.models.pictures import Pair, fingerprint
 from engine.models.preprocessor import read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleMLP
-from engine.models.towers.features import last
+from engine.models.towers.features import last, shape_by_shape
 from engine.models.towers.siglip2 import Siglip2Tower, read_siglip2
 
 TEMPLATE = (
@@ -54,14 +53,12 @@ class Lfm2VL(VisionLanguageModel):
         return last(self.encode_in_pieces(media))
 
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
-        patches, shapes = mx.array(media.arrays["pixel_values"]), media.arrays["shapes"]
-        seen = []
-        for (start, stop), shape in zip(pairwise([0, *shapes.prod(axis=1).cumsum()]), shapes.tolist(), strict=True):
-            features = self.multi_modal_projector(self.vision_tower(patches[start:stop], tuple(shape)))
-            seen.append(features.reshape(-1, features.shape[-1]))
-            mx.eval(seen[-1])
-            yield
-        yield mx.concatenate(seen)
+        patches = mx.array(media.arrays["pixel_values"])
+        yield (yield from shape_by_shape(self._look, patches, media.arrays["shapes"]))
+
+    def _look(self, patches: mx.array, shape: Pair) -> mx.array:
+        features = self.multi_modal_projector(self.vision_tower(patches, shape))
+        return features.reshape(-1, features.shape[-1])
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         """Dropped are SigLIP's pooling head, which no decoder uses, and a norm that the config says is not used."""

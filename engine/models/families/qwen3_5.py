@@ -5,13 +5,12 @@ nothing of the other families.
 """
 
 import mlx.core as mx
-import mlx.nn as nn
 
-from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family
 from engine.models.decoders.experts import unpack_experts
-from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.decoders.qwen3_5 import build_qwen3_5
+from engine.models.decoders.text import sanitize_decoder
 from engine.models.grid_model import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
@@ -26,8 +25,6 @@ NAMES: Prefixes = (
 
 SECTIONS = (11, 11, 10)
 """Of a config that names none, as transformers takes it."""
-
-LINEAR, FULL = "linear_attention", "full_attention"
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -47,7 +44,7 @@ class Qwen35(GridModel):
         super().__init__()
         text = config["text_config"]
         self.vision_tower = build_deepstack_vit(config["vision_config"])
-        self.language_model = _decoder(text)
+        self.language_model = build_qwen3_5(text)
         self._step = tell_axes_apart(self.language_model, text, SECTIONS, interleaved=True)
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
@@ -55,23 +52,6 @@ class Qwen35(GridModel):
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith("mtp.")}
         weights = sanitize_deepstack_vit(rename(weights, NAMES), "vision_tower.", self.vision_tower.config)
         return sanitize_decoder(self.language_model, unpack_experts(weights, self.language_model.args.hidden_size))
-
-
-def _decoder(text: Config) -> nn.Module:
-    if text["hidden_act"] != "silu" or not text.get("attn_output_gate", True):
-        raise CheckpointError("The text_config asks for an activation, or for a gate, that is not known in Qwen3.5.")
-    rotary = {"rope_parameters": dict(text["rope_parameters"]), "full_attention_interval": _interval(text)}
-    return build_decoder({**text, **rotary, "model_type": "qwen3_5"}).language_model
-
-
-def _interval(text: Config) -> int:
-    """Every how many layers one looks back."""
-    kinds = list(text["layer_types"])
-    interval = kinds.index(FULL) + 1 if FULL in kinds else 1
-    regular = [LINEAR if number % interval else FULL for number in range(1, len(kinds) + 1)]
-    if interval == 1 or kinds != regular:
-        raise CheckpointError("The layer_types of the text_config follow in an order that is not known in Qwen3.5.")
-    return interval
 
 
 FAMILY = Family(

@@ -52,12 +52,13 @@ class PixelShuffleMLP(MLPProjector):
         hidden_act: str = "gelu",
         bias: bool = True,
         norm: bool = True,
+        eps: float = 1e-5,
     ):
         width = in_size * factor**2
         super().__init__(width, out_size, hidden_size=hidden_size, hidden_act=hidden_act, bias=bias)
         self._factor = factor
         if norm:
-            self.layer_norm = nn.LayerNorm(width)
+            self.layer_norm = nn.LayerNorm(width, eps)
 
     def __call__(self, x: mx.array) -> mx.array:
         """(N, H, W, D) -> (N, H / factor, W / factor, out_size)."""

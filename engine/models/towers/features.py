@@ -5,11 +5,14 @@ Knows nothing of projectors.
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import mlx.core as mx
+import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.base import Config
+from engine.models.pictures import Pair
 from engine.models.towers.clip import ClipTower
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import VisionTransformer, ViTConfig
@@ -61,6 +64,18 @@ def tile_by_tile(look: Callable[[mx.array], mx.array], pixels: mx.array) -> Gene
     seen = []
     for number in range(len(pixels)):
         seen.append(look(pixels[number : number + 1]))
+        mx.eval(seen[-1])
+        yield
+    return mx.concatenate(seen)
+
+
+def shape_by_shape(
+    look: Callable[[mx.array, Pair], mx.array], patches: mx.array, shapes: np.ndarray
+) -> Generator[None, None, mx.array]:
+    """The same for patches (N, values) of pictures that have `shapes` (pictures, 2) of rows and columns."""
+    seen = []
+    for (start, stop), shape in zip(pairwise([0, *shapes.prod(axis=1).cumsum()]), shapes.tolist(), strict=True):
+        seen.append(look(patches[start:stop], tuple(shape)))
         mx.eval(seen[-1])
         yield
     return mx.concatenate(seen)

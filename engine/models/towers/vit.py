@@ -96,13 +96,23 @@ class Embeddings(nn.Module):
         patches = self.patch_embedding(pixels)
         count, rows, columns, width = patches.shape
         patches = patches.reshape(count, rows * columns, width)
-        down, across = (mx.array(positions_along(side, self._grid)) for side in (rows, columns))
+        down, across = (mx.array(self._positions_along(side)) for side in (rows, columns))
         places = (down[:, None] * self._grid + across).reshape(-1)
         if "class_embedding" not in self:
             return patches + self.position_embedding(places)
         first = mx.broadcast_to(self.class_embedding, (count, 1, width))
         places = mx.concatenate([mx.array([0]), places + 1])
         return mx.concatenate([first, patches], axis=1) + self.position_embedding(places)
+
+    def _positions_along(self, count: int) -> np.ndarray:
+        return positions_along(count, self._grid)
+
+
+class NearestEmbeddings(Embeddings):
+    """The same, with fractions that nobody has rounded."""
+
+    def _positions_along(self, count: int) -> np.ndarray:
+        return np.arange(count) * self._grid // count
 
 
 def positions_along(count: int, learned: int) -> np.ndarray:
