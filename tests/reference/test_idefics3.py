@@ -80,6 +80,34 @@ class TestWholePictures(VisionParity):
     )
 
 
+DOCLING = (*(token for token in SPECIALS if token != "<end_of_utterance>"), "<|end_of_text|>", "<end_of_utterance>")
+
+
+class TestGraniteDocling(VisionParity):
+    """Sixteen patches a feature, up to four tiles on a side, and a last token that has no embedding: its tokenizer has
+    one more than the decoder."""
+
+    case = replace(
+        BASE,
+        name="idefics3, granite-docling",
+        specials=DOCLING,
+        model=lambda tokenizer: idefics3(
+            text_config={
+                "vocab_size": len(tokenizer) - 1,
+                "hidden_size": 54,
+                "num_attention_heads": 9,
+                "num_key_value_heads": 3,
+            },
+            vision_config={"image_size": 64, "hidden_act": "gelu_pytorch_tanh"},
+            scale_factor=4,
+            tie_word_embeddings=True,
+        )(tokenizer),
+        processor=lambda tokenizer: processor(
+            tokenizer, 4, size={"longest_edge": 256}, max_image_size={"longest_edge": 64}, resample=1
+        ),
+    )
+
+
 class TestSmolVLM(VisionParity):
     """Its own processor class wants packages for video, so Idefics3's stands in: pictures go the same way."""
 
