@@ -39,18 +39,39 @@ class Ours:
         """(L, V) of the prompt; prefilled in chunks of `step` tokens with a cache, or at once without one."""
         ids, media = self.prompt(text, pictures)
         cache = None if step is None else self.model.make_cache()
-        return np.concatenate([np.array(part) for part in self._prefill(ids, media, cache, step)])
+        parts = self._prefill(ids, media, cache, step)
+        return np.concatenate([np.array(part.astype(mx.float32)) for part in parts])
 
-    def greedy(self, text: str, pictures: list[Image.Image], count: int) -> list[int]:
+    def greedy(self, text: str, pictures: list[Image.Image], count: int, banned: list[int] | None = None) -> list[int]:
+        """The likeliest tokens one after the other; those `banned` are never chosen."""
         ids, media = self.prompt(text, pictures)
+        never = mx.array(banned or [], dtype=mx.int32)
         cache = self.model.make_cache()
         *_, last = self._prefill(ids, media, cache, len(ids))
         positions = self._positions(ids, media)
         shift = positions.shift if positions else 0
-        found = [int(last[-1].argmax())]
+        found = [_likeliest(last[-1], never)]
         while len(found) < count:
-            found.append(int(self.model(mx.array([found[-1:]]), cache, shift=shift)[0, -1].argmax()))
+            logits = self.model(mx.array([found[-1:]]), cache, shift=shift)
+            found.append(_likeliest(logits[0, -1], never))
         return found
+
+    def greedy_together(self, asked: list[tuple[str, list[Image.Image]]], count: int) -> list[list[int]]:
+        """Each prompt is prefilled alone; then all of them are decoded in one batch, by mlx-lm's batched caches."""
+        prompts = [self.prompt(text, pictures) for text, pictures in asked]
+        caches = [self.model.make_cache() for _ in prompts]
+        last = []
+        for (ids, media), cache in zip(prompts, caches, strict=True):
+            *_, logits = self._prefill(ids, media, cache, len(ids))
+            last.append(int(logits[-1].argmax()))
+        positions = [self._positions(ids, media) for ids, media in prompts]
+        shifts = mx.array([found.shift if found else 0 for found in positions])
+        together = [layers[0].merge(list(layers)) for layers in zip(*caches, strict=True)]
+        rows = [last]
+        while len(rows) < count:
+            logits = self.model(mx.array(rows[-1])[:, None], together, shift=shifts)
+            rows.append(logits[:, -1].argmax(axis=-1).tolist())
+        return [list(row) for row in zip(*rows, strict=True)]
 
     def slots(self, ids: list[int], media: list[PreparedMedia]) -> np.ndarray:
         if not media:
@@ -77,3 +98,7 @@ class Ours:
             part = None if embeddings is None else embeddings[:, start:stop]
             places = None if positions is None else mx.array(positions.axes[:, None, start:stop])
             yield self.model(mx.array([ids[start:stop]]), cache, part, positions=places)[0]
+
+
+def _likeliest(logits: mx.array, never: mx.array) -> int:
+    return int((mx.put_along_axis(logits, never, mx.array(-mx.inf), axis=0) if never.size else logits).argmax())

@@ -27,4 +27,4 @@ class RunnerParity:
         *_, (_, done, total) = runner.prefill("one", prompt)
         assert done == total == len(ids)
         found = [runner.decode(["one"])["one"].id for _ in range(NEW_TOKENS)]
-        assert found == pair.greedy(self.case.two, pictures)
+        assert found == pair.ours.greedy(self.case.two, pictures, NEW_TOKENS)
