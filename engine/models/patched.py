@@ -4,7 +4,8 @@ Knows nothing of decoders. Families bring the markers, how frames are chosen, an
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,9 @@ from engine.models.clip_patches import ClipPatchRecipe
 from engine.models.clips import ClipFacts, ClipPlan, ClipWish
 from engine.models.patches import PatchRecipe
 from engine.models.pictures import fingerprint
+from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor
+
+_BOUNDS = frozenset(("size", "min_pixels", "max_pixels"))
 
 Sampler = Callable[[ClipFacts, ClipWish], Sequence[int]]
 """Which frames are looked at."""
@@ -79,6 +83,16 @@ class PatchedClipProcessor:
             feature_count=features,
             digest=fingerprint(digest, self._recipe),
         )
+
+
+def clip_settings(folder: Path) -> dict[str, Any]:
+    """What the checkpoint says of clips; where that is nothing, what it says of pictures, but for how large they are.
+
+    The reference takes that for frames too, which makes them many times larger than Qwen's own tools do.
+    """
+    return read_clip_preprocessor(folder) or {
+        name: value for name, value in read_preprocessor(folder).items() if name not in _BOUNDS
+    }
 
 
 def tower_cut(vision: Config) -> tuple[int, int, int]:

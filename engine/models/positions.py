@@ -41,7 +41,7 @@ def grid_positions(
         axes[:, written:first] = position + np.arange(first - written)
         position += first - written
         places = np.indices(grid).reshape(3, count)
-        places[0] = (places[0] * np.float32(interval)).astype(np.int32)
+        places[0] = (places[0].astype(np.float32) * np.float32(interval)).astype(np.int32)
         axes[:, first : first + count] = position + places
         position += max(grid[1:])
         written, taken = first + count, taken + count

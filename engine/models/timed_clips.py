@@ -10,9 +10,9 @@ import numpy as np
 from engine.models.base import Config, TokenizerLike
 from engine.models.clip_patches import ClipPatchRecipe
 from engine.models.frame_sampling import FirstToLast
-from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, tower_cut
+from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, clip_settings, tower_cut
 from engine.models.patches import PatchRecipe
-from engine.models.preprocessor import HALF, read_clip_preprocessor, read_preprocessor, slot_of
+from engine.models.preprocessor import HALF, read_preprocessor, slot_of
 
 PICTURE, CLIP = "<|image_pad|>", "<|video_pad|>"
 START, END = "<|vision_start|>", "<|vision_end|>"
@@ -42,9 +42,9 @@ def read_pictures(folder: Path, config: Config, tokenizer: TokenizerLike) -> Pat
 
 
 def read_clips(folder: Path, config: Config, tokenizer: TokenizerLike) -> PatchedClipProcessor:
-    """From what the checkpoint says of clips; where that is nothing, as in transformers' class, with the tower's
+    """From what the checkpoint says of clips; what it does not say is as in transformers' class, but for the tower's
     patches. Raises `CheckpointError` when its patches are not those of the tower."""
-    settings, cut = read_clip_preprocessor(folder), tower_cut(config["vision_config"])
+    settings, cut = clip_settings(folder), tower_cut(config["vision_config"])
     recipe = ClipPatchRecipe.read(
         settings, cut=cut, bounds=CLIP_BOUNDS, mean=HALF, std=HALF, together=True, max_tokens=CAP
     )

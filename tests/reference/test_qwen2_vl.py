@@ -14,12 +14,14 @@ from transformers import (
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
 from engine.api.settings import CacheSettings, SamplingSettings
 from engine.run.prompt import Prompt
 from engine.run.runner import Runner
 from engine.run.sampler import Sampler
 from tests.reference import tiny
+from tests.reference.clip_parity import ClipParity
 from tests.reference.parity import NEW_TOKENS, Case, Pair, VisionParity
 from tests.reference.spelling import Spelling
 
@@ -76,22 +78,6 @@ VISION_25 = {
 TOKENS = dict(zip(("vision_start", "vision_end", "image", "video"), SPECIALS, strict=True))
 
 
-class PicturesOnly:
-    """Without the processor for clips, which wants torchvision."""
-
-    def check_argument_for_proper_class(self, argument_name, argument):
-        if argument_name != "video_processor":
-            super().check_argument_for_proper_class(argument_name, argument)
-
-
-class PictureProcessor(PicturesOnly, Qwen2VLProcessor):
-    pass
-
-
-class PictureProcessor25(PicturesOnly, Qwen2_5_VLProcessor):
-    pass
-
-
 def tokens(tokenizer):
     return {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in TOKENS.items()}
 
@@ -113,12 +99,17 @@ def settings(tokenizer, text, vision):
     return {"text_config": text, "vision_config": vision} | tokens(tokenizer)
 
 
-def processor(kind=PictureProcessor, **changes):
-    pictures = {"patch_size": 4, "size": {"shortest_edge": 16 * 16, "longest_edge": 40 * 40}} | changes
-    return lambda tokenizer: kind(Qwen2VLImageProcessorPil(**pictures), tokenizer)
+def processor(kind=Qwen2VLProcessor, pictures=None, clips=None, **cut):
+    pictures = {"patch_size": 4, "size": {"shortest_edge": 16 * 16, "longest_edge": 40 * 40}} | (pictures or {}) | cut
+    clips = {"patch_size": 4, "size": {"shortest_edge": 12 * 12, "longest_edge": 30 * 30}} | (clips or {}) | cut
+    clips |= {"do_sample_frames": True, "fps": 2, "max_frames": 8}
+    return lambda tokenizer: kind(
+        Qwen2VLImageProcessorPil(**pictures), tokenizer, Qwen2VLVideoProcessor(**clips), chat_template=None
+    )
 
 
 SEEN = "<|vision_start|><|image_pad|><|vision_end|>"
+WATCHED = "<|vision_start|><|video_pad|><|vision_end|>"
 
 BASE = Case(
     "qwen2_vl",
@@ -131,11 +122,16 @@ BASE = Case(
 )
 
 
-class TestQwen2VL(VisionParity):
+class Prompts(ClipParity):
+    clip = f"User:{WATCHED}What happens?\nAssistant:"
+    both = f"User:{SEEN}{WATCHED}What of{SEEN} this happens?\nAssistant:"
+
+
+class TestQwen2VL(VisionParity, Prompts):
     case = BASE
 
 
-class TestTied(VisionParity):
+class TestTied(VisionParity, Prompts):
     """Other ratios, blocks of three patches, pictures counted in the older way."""
 
     case = replace(
@@ -150,22 +146,24 @@ class TestTied(VisionParity):
             {"spatial_merge_size": 3, "temporal_patch_size": 1, "hidden_act": "gelu", "num_heads": 2},
             tie_word_embeddings=True,
         ),
-        processor=processor(min_pixels=30 * 30, max_pixels=50 * 50, merge_size=3, temporal_patch_size=1),
+        processor=processor(
+            pictures={"min_pixels": 30 * 30, "max_pixels": 50 * 50}, merge_size=3, temporal_patch_size=1
+        ),
     )
 
 
-class TestQwen25VL(VisionParity):
-    case = replace(BASE, name="qwen2_5_vl", model=qwen2_5_vl(), processor=processor(PictureProcessor25))
+class TestQwen25VL(VisionParity, Prompts):
+    case = replace(BASE, name="qwen2_5_vl", model=qwen2_5_vl(), processor=processor(Qwen2_5_VLProcessor))
 
 
-class TestEvenWindows(VisionParity):
+class TestEvenWindows(VisionParity, Prompts):
     """Pictures that windows cover without a rest, as all do where a window is one feature."""
 
     case = replace(
         BASE,
         name="qwen2_5_vl, even windows",
         model=qwen2_5_vl(None, {"window_size": 8, "num_heads": 2}, tie_word_embeddings=True),
-        processor=processor(PictureProcessor25),
+        processor=processor(Qwen2_5_VLProcessor),
     )
 
 

@@ -1,27 +1,27 @@
-"""Qwen2-VL (arXiv 2409.12191) and Qwen2.5-VL (arXiv 2502.13923): pictures at their own shape, a Qwen2 that knows rows
-and columns.
+"""Qwen2-VL (arXiv 2409.12191) and Qwen2.5-VL (arXiv 2502.13923): pictures and clips at their own shape, a Qwen2 that
+knows rows and columns.
 
-The two differ in the tower only. Knows nothing of the other families.
+The two differ in the tower, and in how they count a clip's time. Knows nothing of the other families.
 """
 
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from PIL import Image
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
+from engine.models.base import Config, Family, PreparedMedia, TokenizerLike
+from engine.models.clip_patches import ClipPatchRecipe
 from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.frame_sampling import EvenSteps
+from engine.models.grid_model import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
+from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, clip_settings, tower_cut
 from engine.models.patches import PatchRecipe
-from engine.models.pictures import fingerprint
-from engine.models.positions import Positions, grid_positions
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.preprocessor import CLIP_MEAN, CLIP_STD, read_preprocessor, slot_of
 from engine.models.towers.qwen_vit import GatedMLP, QwenViT, QwenViTConfig, patch_shape, sanitize_qwen_vit
 from engine.models.towers.vit import MLP
 
@@ -33,48 +33,43 @@ NAMES: Prefixes = (
     ("lm_head.", "language_model.lm_head."),
 )
 
+PICTURE, CLIP = "<|image_pad|>", "<|video_pad|>"
+
+CLIP_BOUNDS = 128 * 28 * 28, 768 * 28 * 28
+"""Pixels of a frame, of a checkpoint whose files say nothing of clips."""
+
+CAP = 128000
+"""Features of a clip, where a file asks for a cap and does not say which."""
+
 TEMPLATE = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
-class Qwen2VL(VisionLanguageModel):
+class Qwen2VL(GridModel):
+    steps_apart = False
+
     def __init__(self, config: Config):
         super().__init__()
-        text = config["text_config"]
+        text, vision = config["text_config"], config["vision_config"]
         if "sliding_attention" in (text.get("layer_types") or ()):
             raise CheckpointError("The config gives some layers a sliding window, which is not known for this model.")
-        self.vision_tower = _tower(config["model_type"], config["vision_config"])
+        self._rate = vision["tokens_per_second"] if config["model_type"] == "qwen2_5_vl" else None
+        self.vision_tower = _tower(config["model_type"], vision)
         self.language_model = build_decoder({**text, "model_type": "qwen2"})
         self._step = tell_axes_apart(self.language_model, text)
 
-    def encode(self, media: PreparedMedia) -> mx.array:
-        """`pixel_values` (patches, values) and their `grid` (3,) -> (features, D)."""
-        return self.vision_tower(mx.array(media.arrays["pixel_values"]), tuple(media.arrays["grid"].tolist()))
-
-    def positions_for(self, ids: np.ndarray, slots: np.ndarray, media: tuple[PreparedMedia, ...]) -> Positions | None:
-        if not media:
-            return None
-        merge = self.vision_tower.config.merge
-        per_feature = np.array([1, merge, merge])
-        grids = [tuple((item.arrays["grid"] // per_feature).tolist()) for item in media]
-        return grid_positions(len(ids), slots, grids)
-
-    def __call__(
-        self,
-        ids: mx.array,
-        cache: list[Any] | None = None,
-        embeddings: mx.array | None = None,
-        *,
-        positions: mx.array | None = None,
-        shift: int | mx.array = 0,
-    ) -> mx.array:
-        with self._step.during(positions, shift):
-            return super().__call__(ids, cache, embeddings)
+    def interval(self, media: PreparedMedia) -> float:
+        """Qwen2.5-VL counts in time, Qwen2-VL in steps."""
+        if self._rate is None or media.modality is not Modality.VIDEO:
+            return 1
+        return self._rate * media.arrays["seconds_per_step"]
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         weights = sanitize_qwen_vit(rename(weights, NAMES), "vision_tower.", self.vision_tower.config)
@@ -109,42 +104,35 @@ def _tower(model_type: str, vision: Config) -> QwenViT:
     return QwenViT(config, nn.RMSNorm, GatedMLP)
 
 
-class Qwen2VLProcessor:
-    marker = "<|image_pad|>"
-
-    def __init__(self, recipe: PatchRecipe, slot_id: int):
-        self.slot_id = slot_id
-        self._recipe = recipe
-
-    def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
-        patches, grid = self._recipe(picture)
-        features = len(patches) // self._recipe.merge**2
-        return PreparedMedia(
-            modality=Modality.IMAGE,
-            arrays={"pixel_values": patches, "grid": np.array(grid)},
-            expansion=self.marker * features,
-            feature_count=features,
-            digest=fingerprint(digest, self._recipe),
-        )
-
-
-def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Qwen2VLProcessor:
+def read_pictures(folder: Path, config: Config, tokenizer: TokenizerLike) -> PatchedPictureProcessor:
     """From the checkpoint's preprocessor file; what it does not say is as in Qwen2-VL's own. Raises `CheckpointError`
     when its patches are not those of the tower."""
-    recipe, vision = PatchRecipe.read(read_preprocessor(folder)), config["vision_config"]
-    cut = (recipe.frames, recipe.patch, recipe.merge)
-    wanted = (vision["temporal_patch_size"], vision["patch_size"], vision["spatial_merge_size"])
-    if cut != wanted:
-        raise CheckpointError(
-            f"The preprocessor file cuts patches of (frames, side, merge) {cut}, the tower takes {wanted}."
-        )
-    return Qwen2VLProcessor(recipe, slot_of(tokenizer, Qwen2VLProcessor.marker, config["image_token_id"]))
+    recipe = PatchRecipe.read(read_preprocessor(folder))
+    check_cut(recipe, config["vision_config"])
+    return PatchedPictureProcessor(PICTURE, slot_of(tokenizer, PICTURE, config["image_token_id"]), recipe)
+
+
+def read_clips(folder: Path, config: Config, tokenizer: TokenizerLike) -> PatchedClipProcessor:
+    """From what the checkpoint says of clips; what it does not say is as in transformers' class, but for the tower's
+    patches. Raises `CheckpointError` when its patches are not those of the tower."""
+    settings, cut = clip_settings(folder), tower_cut(config["vision_config"])
+    recipe = ClipPatchRecipe.read(
+        settings, cut=cut, bounds=CLIP_BOUNDS, mean=CLIP_MEAN, std=CLIP_STD, together=False, max_tokens=CAP
+    )
+    check_cut(recipe, config["vision_config"])
+    slot_id = slot_of(tokenizer, CLIP, config["video_token_id"])
+    return PatchedClipProcessor(CLIP, slot_id, recipe, EvenSteps.read(settings, recipe.frames), _in_one_piece)
+
+
+def _in_one_piece(seconds: np.ndarray, features: int) -> str:
+    return CLIP * (len(seconds) * features)
 
 
 FAMILY = Family(
     model_types=("qwen2_vl", "qwen2_5_vl"),
-    modalities=frozenset({Modality.TEXT, Modality.IMAGE}),
+    modalities=frozenset({Modality.TEXT, Modality.IMAGE, Modality.VIDEO}),
     build=Qwen2VL,
-    processor=read_processor,
+    processor=read_pictures,
+    clips=read_clips,
     chat_template=TEMPLATE,
 )
