@@ -7,16 +7,17 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from engine.api.errors import HubError, RequestError
-from engine.api.events import Finished, FinishReason, LocalModel, ModelInfo, Progress, Stage
+from engine.api.events import Finished, FinishReason, LocalModel, PictureCut, Progress, Stage
 from engine.api.request import (
     ConvertModel,
     DescribeModel,
+    Image,
     ListModels,
     LoadModel,
     PullModel,
@@ -27,6 +28,7 @@ from engine.api.settings import EngineSettings
 from engine.device import Device
 
 if TYPE_CHECKING:
+    from engine.loading.checkpoint import Checkpoint
     from engine.session import Session
 
 TINY = "tiny"
@@ -105,19 +107,39 @@ def list_models(request_id: str, request: ListModels, settings: EngineSettings) 
     yield Finished(request_id, FinishReason.DONE, models=models)
 
 
-def describe_model(request_id: str, request: DescribeModel, settings: EngineSettings) -> Job:
-    from engine.loading.checkpoint import describe
+def describe_model(
+    request_id: str, request: DescribeModel, settings: EngineSettings, device: Device, seat: ModelSeat
+) -> Job:
+    from engine.loading.checkpoint import prepare
+    from engine.loading.footprint import context_memory
     from engine.loading.hub import resolve
 
     folder = resolve(request.source, settings)
-    info: ModelInfo = describe(request.source, folder)
-    yield Finished(request_id, FinishReason.DONE, model=info, path=str(folder))
+    checkpoint = prepare(request.source, folder, device, reclaimable=seat.occupied_bytes)
+    info = checkpoint.info
+    memory = context_memory(checkpoint.model, info.weight_bytes, info.context_length)
+    picture = _picture_cut(checkpoint, request.image, settings) if request.image is not None else None
+    yield Finished(request_id, FinishReason.DONE, model=replace(info, memory=memory, picture=picture), path=str(folder))
+
+
+def _picture_cut(checkpoint: "Checkpoint", image: Image, settings: EngineSettings) -> PictureCut:
+    """Raises `MediaError` for a picture that cannot be read, `RequestError` for a model that takes none."""
+    from engine.models.cut import picture_cut
+    from engine.models.media.picture import open_picture
+
+    if checkpoint.processor is None:
+        raise RequestError(
+            f"{checkpoint.info.name} does not take pictures.", "Ask without --image.", code="unsupported_media"
+        )
+    picture = open_picture(image, settings.media)
+    media = checkpoint.processor.prepare(picture.image, picture.digest)
+    return picture_cut(media, (picture.image.height, picture.image.width), checkpoint.config)
 
 
 def convert(request_id: str, request: ConvertModel, settings: EngineSettings) -> Job:
     """A tensor at a time, so that answers go on meanwhile and a stop is heard."""
     yield Progress(request_id, Stage.READING, 0, 0)
-    from engine.loading.checkpoint import describe
+    from engine.loading.checkpoint import prepare
     from engine.loading.convert import plan_conversion
     from engine.loading.convert_files import check_target, write
 
@@ -125,10 +147,11 @@ def convert(request_id: str, request: ConvertModel, settings: EngineSettings) ->
     check_target(target)
     with ExitStack() as scratch:
         folder = yield from _folder(request_id, request, settings, scratch)
+        prepare(request.source, folder, None)
         conversion = plan_conversion(folder, request)
         for done, total in scratch.enter_context(closing(write(conversion, target))):
             yield Progress(request_id, Stage.CONVERTING, done, total)
-    info = describe(str(target), target)
+    info = prepare(str(target), target, None).info
     yield Finished(request_id, FinishReason.DONE, model=info, path=str(target), notes=conversion.notes)
 
 

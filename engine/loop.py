@@ -121,7 +121,7 @@ class EngineLoop:
             case ListModels():
                 self._side[name] = jobs.list_models(name, request, self._settings)
             case DescribeModel():
-                self._side[name] = jobs.describe_model(name, request, self._settings)
+                self._side[name] = jobs.describe_model(name, request, self._settings, self._device, self)
             case RemoveModel():
                 self._side[name] = jobs.remove_model(name, request, self._settings)
             case ConvertModel():

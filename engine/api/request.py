@@ -146,6 +146,8 @@ class DescribeModel:
     """What a model on this machine is, without loading it; answered with `Finished.model`."""
 
     source: str
+    image: Image | None = None
+    """Say how this picture would be cut up, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ Knows nothing of where models lie or how they are fetched.
 import argparse
 
 from engine.api.errors import HubError
-from engine.api.events import Finished, LocalModel, ModelInfo, Progress
+from engine.api.events import Capabilities, Finished, LocalModel, ModelInfo, PictureCut, Progress
 from engine.api.request import DescribeModel, ListModels, PullModel, RemoveModel, Request
+from engine.attachment import image_part
 from engine.commands.arguments import Parser, add_output_flags
 from engine.commands.context import Context
 from engine.commands.interrupt import INTERRUPTED, cancelled_by_interrupt
@@ -26,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
     pull.add_argument("--revision", help="branch, tag or commit")
     info = actions.add_parser("info", help="what a model on this machine is")
     info.add_argument("source", metavar="MODEL", help="`starter`, a folder, or a Hub id")
+    info.add_argument("--image", metavar="PICTURE", help="say how this picture would be cut up")
     remove = actions.add_parser("remove", help="delete a downloaded model")
     remove.add_argument("repo_id", metavar="REPOSITORY", help="such as owner/name")
     for action in (pull, info, remove):
@@ -50,7 +52,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         case "pull":
             return PullModel(arguments.repo_id, arguments.revision)
         case "info":
-            return DescribeModel(arguments.source)
+            return DescribeModel(arguments.source, image_part(arguments.image) if arguments.image else None)
         case _:
             return RemoveModel(arguments.repo_id)
 
@@ -110,15 +112,37 @@ def list_text(models: tuple[LocalModel, ...]) -> str:
 
 
 def info_text(info: ModelInfo) -> str:
-    """One line a fact; what is unknown has none."""
+    """One line a fact, and one for each length of the context; what is unknown has none."""
     facts = {
         "Name": info.name,
         "Type": info.model_type,
-        "Takes": ", ".join(sorted(modality.value for modality in info.modalities)),
+        "Takes": ", ".join(sorted(modality.value for modality in info.modalities)) + _limit(info.capabilities),
+        "Knows": ", ".join(name for name in ("tools", "thinking") if getattr(info.capabilities, name)),
         "Weights": f"{info.parameters:,}, {format_size(info.weight_bytes)}",
         "Quantised": info.quantization,
         "Context": f"{info.context_length:,} tokens" if info.context_length else "",
+        "Memory": "\n".join(f"{format_size(need.bytes)} with {need.tokens:,} tokens" for need in info.memory),
+        "Device": info.device,
         "About": info.description,
         "Note": info.note,
+        "Picture": picture_text(info.picture) if info.picture else "",
     }
-    return "".join(f"{name + ':':<11}{fact}\n" for name, fact in facts.items() if fact)
+    lines = []
+    for name, fact in facts.items():
+        for number, line in enumerate(fact.splitlines()):
+            lines.append(f"{f'{name}:' if number == 0 else '':<11}{line}\n")
+    return "".join(lines)
+
+
+def picture_text(cut: PictureCut) -> str:
+    """Such as "1600 x 1200, seen as 13 tiles of 512 x 512: 832 tokens"."""
+    width, height = cut.seen_size
+    seen = f"{width} x {height}" if width and height else ""
+    if cut.tiles > 1:
+        seen = f"{cut.tiles} tiles" + (f" of {seen}" if seen else "")
+    return f"{cut.size[0]} x {cut.size[1]}" + (f", seen as {seen}" if seen else "") + f": {cut.tokens:,} tokens"
+
+
+def _limit(can: Capabilities) -> str:
+    most = can.most_pictures
+    return "" if most is None else f" (at most {most} picture{'s' if most > 1 else ''} in a conversation)"

@@ -13,14 +13,15 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError, MemoryRefused
-from engine.api.events import ModelInfo
+from engine.api.events import Capabilities, ModelInfo
 from engine.device import Device, DeviceKind, free_memory
+from engine.loading.capabilities import capabilities, modalities
 from engine.loading.cpu import suit_cpu
 from engine.loading.generation import GenerationDefaults, generation_defaults
 from engine.loading.memory import context_length, estimate
 from engine.loading.quantize import describe_quantization, quantize
 from engine.loading.tokenizer import load_tokenizer
-from engine.loading.unbound import Plan, Unbound, count_parameters, open_model, read_plan
+from engine.loading.unbound import Unbound, open_model
 from engine.loading.weights import bind
 from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
@@ -48,21 +49,19 @@ class Checkpoint:
     weight_bytes: int
 
 
-def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) -> Checkpoint:
+def prepare(source: str, folder: Path, device: Device | None, *, reclaimable: int = 0) -> Checkpoint:
     """Check and build the model in `folder`, reading no weights yet. Raises `CheckpointError` saying what is wrong.
 
     `reclaimable` bytes will be free once the model that is loaded now is gone; on a CPU they decide whether weights
-    can be widened.
+    can be widened. Without a `device` they stay as they lie on the disk.
     """
     unbound = open_model(folder)
     plan, model = unbound.plan, unbound.model
     widened = _join(unbound, device, reclaimable)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
-    processor = plan.family.processor and plan.family.processor(folder, plan.config, tokenizer)
-    clips = plan.family.clips and plan.family.clips(folder, plan.config, tokenizer)
-    weight_bytes = _bytes(model)
-    info = _info(source, folder, plan, unbound.parameters, weight_bytes)
+    can = capabilities(plan.family, tokenizer, has_senses=unbound.has_senses)
+    info = _info(source, folder, unbound, can)
     note = " ".join(filter(None, (plan.note, widened.note)))
     return Checkpoint(
         source=source,
@@ -71,26 +70,12 @@ def prepare(source: str, folder: Path, device: Device, *, reclaimable: int = 0) 
         family=plan.family,
         model=model,
         tokenizer=tokenizer,
-        processor=processor,
-        clips=clips,
+        processor=plan.family.processor(folder, plan.config, tokenizer) if can.pictures else None,
+        clips=plan.family.clips(folder, plan.config, tokenizer) if can.video else None,
         generation=replace(generation, eos_token_ids=frozenset(tokenizer.eos_token_ids)),
-        info=replace(info, device=device.name, note=note),
-        weight_bytes=weight_bytes,
+        info=replace(info, device=device.name if device else "", note=note),
+        weight_bytes=info.weight_bytes,
     )
-
-
-def describe(source: str, folder: Path) -> ModelInfo:
-    """What a model is, from its config and the names and shapes of its tensors; `weight_bytes` as they lie on disk."""
-    plan = read_plan(folder)
-    size = sum(array.nbytes for array in plan.weights(folder).values())
-    return _info(source, folder, plan, count_parameters(plan.build()), size)
-
-
-def check(folder: Path) -> None:
-    """Raises `CheckpointError` for a model that could not be loaded. Takes no memory."""
-    unbound = open_model(folder)
-    quantize(unbound.model, unbound.packed)
-    bind(unbound.model, unbound.weights)
 
 
 def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
@@ -107,33 +92,36 @@ def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
         yield done, checkpoint.weight_bytes
 
 
-def _join(unbound: Unbound, device: Device, reclaimable: int) -> Widened:
+def _join(unbound: Unbound, device: Device | None, reclaimable: int) -> Widened:
     """Bind the lazy tensors to the module; returns how they were widened."""
     model = unbound.model
     widened = Widened(unbound.weights, unbound.packed)
-    if device.kind is DeviceKind.CPU:
+    on_cpu = device is not None and device.kind is DeviceKind.CPU
+    if on_cpu:
         besides = estimate(unbound.plan.config, 0).total
         widened = widen(unbound.weights, unbound.packed, free_memory(device) + reclaimable - besides)
     quantize(model, widened.packed)
     bind(model, widened.weights)
-    if device.kind is DeviceKind.CPU:
+    if on_cpu:
         suit_cpu(model)
     model.eval()
     return widened
 
 
-def _info(source: str, folder: Path, plan: Plan, parameters: int, weight_bytes: int) -> ModelInfo:
+def _info(source: str, folder: Path, unbound: Unbound, can: Capabilities) -> ModelInfo:
+    config = unbound.plan.config
     return ModelInfo(
         source=source,
-        name=str(plan.config.get("name") or (folder.name if Path(source).is_dir() else source.rpartition("/")[2])),
-        model_type=plan.config["model_type"],
-        modalities=plan.family.modalities,
-        parameters=parameters,
-        weight_bytes=weight_bytes,
-        context_length=context_length(plan.config),
+        name=str(config.get("name") or (folder.name if Path(source).is_dir() else source.rpartition("/")[2])),
+        model_type=config["model_type"],
+        modalities=modalities(can),
+        parameters=unbound.parameters,
+        weight_bytes=sum(array.nbytes for _, array in tree_flatten(unbound.model.parameters())),
+        context_length=context_length(config),
         device="",
-        quantization=describe_quantization(plan.quantization),
-        description=str(plan.config.get("description") or ""),
+        quantization=describe_quantization(unbound.plan.quantization),
+        description=str(config.get("description") or ""),
+        capabilities=can,
     )
 
 
@@ -146,10 +134,6 @@ def _layers(model: VisionLanguageModel) -> Iterator[list[mx.array]]:
         depth = numbers[0] + 1 if numbers else len(parts) - 1
         groups.setdefault(".".join(parts[:depth]), []).append(array)
     yield from groups.values()
-
-
-def _bytes(model: VisionLanguageModel) -> int:
-    return sum(array.nbytes for _, array in tree_flatten(model.parameters()))
 
 
 def reading_error(name: str, size: int, error: RuntimeError) -> CheckpointError | MemoryRefused:

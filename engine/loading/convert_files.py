@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.api.errors import CheckpointError, DiskError, InternalError, RequestError
-from engine.loading.checkpoint import check, reading_error
+from engine.loading.checkpoint import prepare, reading_error
 from engine.loading.convert import Conversion
 from engine.loading.shards import write_shards
 from engine.loading.weights import OTHER_FORMATS
@@ -96,7 +96,7 @@ def _check_room(folder: Path, needed: int) -> None:
 
 def _check(folder: Path) -> None:
     try:
-        check(folder)
+        prepare(folder.name, folder, None)
     except CheckpointError as error:
         raise InternalError(
             f"The converted model could not be loaded, so it was not kept: {error.message}",

@@ -16,6 +16,7 @@ from engine.loading.config import custom_code, normalise, read_config, refuse_co
 from engine.loading.quantize import packings, quantization_of, renames
 from engine.loading.weights import open_weights
 from engine.models.base import Family, VisionLanguageModel
+from engine.models.decoders.text import PREFIX
 from engine.models.registry import find_family
 
 
@@ -54,6 +55,8 @@ class Unbound:
     """How each layer is packed that is, by its path in the module."""
     parameters: int
     """Number of weights, before packing."""
+    has_senses: bool
+    """Whether there are weights of anything but a text decoder."""
 
 
 def read_plan(folder: Path) -> Plan:
@@ -81,7 +84,16 @@ def open_model(folder: Path) -> Unbound:
     weights = _sanitized(model, found)
     block = plan.quantization
     packed = packings(model, block, weights, renames(found, weights)) if block else {}
-    return Unbound(plan, model, found, weights, packed, count_parameters(model))
+    has_senses = any(not name.startswith(PREFIX) for name in weights)
+    if not has_senses:
+        _leave_decoder_alone(model)
+    return Unbound(plan, model, found, weights, packed, count_parameters(model), has_senses)
+
+
+def _leave_decoder_alone(model: VisionLanguageModel) -> None:
+    """Take out tower and projector, of which the checkpoint holds nothing: it has been made for text."""
+    for name in [name for name in model if f"{name}." != PREFIX]:
+        del model[name]
 
 
 def count_parameters(model: VisionLanguageModel) -> int:

@@ -9,7 +9,7 @@ from mlx_lm.utils import load_model
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.loading.checkpoint import describe, materialise, prepare
+from engine.loading.checkpoint import materialise, prepare
 from tests.loading.checkpoints import CPU, METAL, copy_of, edit_config, edit_weights
 
 IDS = mx.array([[1, 5, 9]])
@@ -93,11 +93,16 @@ def test_the_peak_stays_near_the_weights_when_they_are_converted(tiny_llama, tmp
     assert {array.dtype for array in arrays} == {mx.float32}
 
 
-def test_describe_agrees_without_loading(tiny_llama):
-    info = describe(str(tiny_llama), tiny_llama)
-    loaded = prepare(str(tiny_llama), tiny_llama, METAL).info
-    assert (info.name, info.parameters, info.weight_bytes) == (tiny_llama.name, loaded.parameters, loaded.weight_bytes)
-    assert info.device == ""
+def test_without_a_device_weights_are_what_they_are_on_the_disk(tiny_llama, tmp_path):
+    folder = copy_of(tiny_llama, tmp_path)
+    weights = mx.load(str(folder / "model.safetensors"))
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), {name: array.astype(mx.bfloat16) for name, array in weights.items()}
+    )
+    described, loaded = (prepare(str(folder), folder, device).info for device in (None, CPU))
+    assert (described.name, described.parameters) == (folder.name, loaded.parameters)
+    assert described.weight_bytes == 2 * described.parameters == loaded.weight_bytes // 2
+    assert (described.device, described.note) == ("", "")
 
 
 def test_an_unknown_type_is_named(tiny_llama, tmp_path):

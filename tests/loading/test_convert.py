@@ -281,10 +281,10 @@ def test_a_source_that_breaks_on_the_way(tiny_llama, tmp_path):
 
 
 def test_what_could_not_be_loaded_again_is_not_kept(tiny_llama, tmp_path, monkeypatch):
-    def wrong(folder):
+    def wrong(*_):
         raise CheckpointError("It has no head.")
 
-    monkeypatch.setattr(convert_files, "check", wrong)
+    monkeypatch.setattr(convert_files, "prepare", wrong)
     assert "It has no head." in failure(tiny_llama, tmp_path, InternalError)
 
 

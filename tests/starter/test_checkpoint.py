@@ -7,7 +7,7 @@ import pytest
 
 from engine.api.errors import CheckpointError
 from engine.api.settings import SamplingSettings
-from engine.loading.checkpoint import describe, prepare
+from engine.loading.checkpoint import prepare
 from engine.loading.generation import generation_defaults
 from tests.reference.ours import CPU
 
@@ -35,7 +35,7 @@ def test_the_config_follows_from_the_delivered_files(folder):
 
 
 def test_it_says_what_it_is(folder):
-    info = describe("starter", folder)
+    info = prepare("starter", folder, None).info
     assert "150-million" in info.description
     assert 140e6 < info.parameters < 160e6
 
