@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine.loading.config import normalise, read_config
-from engine.models.base import PreparedMedia
+from engine.models.base import PreparedMedia, finished
 from engine.models.clips import ClipWish
 from engine.models.media.clip import scaled
 from engine.models.registry import find_family
@@ -51,7 +51,7 @@ class SeesClips(Ours):
         markers = "|".join(re.escape(each.marker) for each in (self.processor, self.clips))
         waiting = iter(prepared)
         text = re.sub(markers, lambda _: next(waiting).expansion, text) if media else text
-        return self.tokenizer.encode(text, add_special_tokens=False), prepared
+        return self.tokenizer.encode(finished(text, prepared), add_special_tokens=False), prepared
 
     def _prepared(self, medium: Medium, digest: str) -> PreparedMedia:
         if isinstance(medium, Image.Image):
