@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.activations import activation
+from engine.models.layers.attention import attended
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Attention(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         queries, keys, values = (y.reshape(*y.shape[:-1], self._heads, -1).swapaxes(1, 2) for y in self.projected(x))
-        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self._scale)
+        mixed = attended(queries, keys, values, scale=self._scale)
         return self.out_proj(mixed.swapaxes(1, 2).reshape(x.shape))
 
 
