@@ -179,8 +179,7 @@ class Florence2Parity(VisionParity):
         return ReadingPair(self.case, tmp_path_factory.mktemp("reference"))
 
     def questions(self):
-        portrait = [tiny.picture("portrait")]
-        return [(self.case.text, []), (self.case.one * 2, portrait * 2), (self.case.one, portrait)]
+        return [(self.case.text, []), (self.case.text * 2, []), (self.case.one, [tiny.picture("portrait")])]
 
     def test_greedy_tokens_of_the_runner(self, pair):
         pictures = [tiny.picture("landscape")]

@@ -1,7 +1,8 @@
 """Resizes bytes to the numbers of PyTorch's plain bilinear `interpolate`, in which pixels in between are passed over.
 
 Knows nothing of models; `torch_resize` is the antialiased kind. Source of the maths: PyTorch
-`aten/src/ATen/native/cpu/UpSampleKernel.cpp`, as it goes when height and width come to more than 128 together.
+`aten/src/ATen/native/cpu/UpSampleKernel.cpp`, as it goes with several threads and more than 128 pixels in height and
+width together; its other kernel rounds some halves otherwise.
 """
 
 import numpy as np
