@@ -1,4 +1,4 @@
-"""A head of its own on decoders of mlx-lm's that only know the one tied to their embeddings.
+"""Heads that a config ties to the embeddings and mlx-lm's decoder does not, or the other way round.
 
 Knows nothing of which decoder it is.
 """
@@ -36,3 +36,10 @@ def take_head(decoder: nn.Module, config: Config) -> None:
     decoder.args.tie_word_embeddings = config.get("tie_word_embeddings", True)
     if not decoder.args.tie_word_embeddings:
         decoder.lm_head = nn.Linear(config["hidden_size"], config["vocab_size"], bias=False)
+
+
+def head_from_embeddings(weights: dict[str, mx.array]) -> dict[str, mx.array]:
+    """`weights` of a model, with the embeddings as the head too, for a decoder that always has one of its own. A head
+    that is there stays."""
+    table, head = "language_model.model.embed_tokens.", "language_model.lm_head."
+    return {name.replace(table, head): tensor for name, tensor in weights.items() if name.startswith(table)} | weights

@@ -14,7 +14,7 @@ import numpy as np
 from engine.api.errors import CheckpointError
 from engine.models.layers import gated_mlp
 from engine.models.layers.attention import attended
-from engine.models.layers.mrope import Waves, turned
+from engine.models.layers.mrope import Waves, neighbours_turned, turned
 from engine.models.positions import Grid
 from engine.models.towers.patch_order import Groups, PatchOrder, order_in_blocks, order_in_windows
 
@@ -52,6 +52,8 @@ class QwenViTConfig:
     biases: Biases = Biases()
     head_norms: bool = False
     """Whether the queries and keys of each head are normalised."""
+    neighbours: bool = False
+    """Whether channels side by side are turned together, and not those of a head's two halves."""
 
     def __post_init__(self) -> None:
         if self.hidden_size % (4 * self.heads):
@@ -82,6 +84,7 @@ class Attention(nn.Module):
     def __init__(self, config: QwenViTConfig) -> None:
         super().__init__()
         self._heads = config.heads
+        self._turned = neighbours_turned if config.neighbours else turned
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.biases.qkv)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.biases.out)
         if config.head_norms:
@@ -95,7 +98,7 @@ class Attention(nn.Module):
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         grouped = (
             y.reshape(groups.count, -1, *y.shape[1:]).swapaxes(1, 2)
-            for y in (turned(queries, *waves), turned(keys, *waves), values)
+            for y in (self._turned(queries, *waves), self._turned(keys, *waves), values)
         )
         mask = None if groups.real is None else mx.array(groups.real)[:, None, None]
         return self.proj(attended(*grouped, mask).swapaxes(1, 2).reshape(x.shape))
