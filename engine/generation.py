@@ -48,10 +48,15 @@ class Answer:
     prompt: Prompt | None = None
     text: TextStream | None = None
     max_tokens: int = 0
-    generated: int = 0
+    token_ids: list[int] = field(default_factory=list)
+    """Of the answer so far."""
     prefill_started_at: float = 0.0
     first_token_at: float = 0.0
     unsent: list[TokenLogprob] = field(default_factory=list)
+
+    @property
+    def generated(self) -> int:
+        return len(self.token_ids)
 
 
 class Generation:
@@ -137,7 +142,7 @@ class Generation:
                 self._take(answer, tokens[answer.sequence.request_id])
 
     def _take(self, answer: Answer, token: Token) -> None:
-        answer.generated += 1
+        answer.token_ids.append(token.id)
         if answer.generated == 1:
             answer.first_token_at = time.monotonic()
         answer.unsent.append(TokenLogprob(token.id, token.logprob))
@@ -163,9 +168,15 @@ class Generation:
         if answer.unsent:
             self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
         self._release(answer)
-        notes = answer.prompt.notes if answer.prompt else ()
         self._emit(
-            Finished(answer.sequence.request_id, reason, self._usage(answer), self._timings(answer), notes=notes)
+            Finished(
+                answer.sequence.request_id,
+                reason,
+                self._usage(answer),
+                self._timings(answer),
+                regions=self._session.regions(answer.prompt, answer.token_ids) if answer.prompt else (),
+                notes=answer.prompt.notes if answer.prompt else (),
+            )
         )
 
     def _break(self, answer: Answer, error: Exception) -> None:

@@ -5,19 +5,20 @@ Owned by the engine's loop and used on its thread only. Knows nothing of who ask
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import mlx.core as mx
 
 from engine.api.errors import ContextError
-from engine.api.events import ModelInfo
+from engine.api.events import Modality, ModelInfo, Region
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings, SamplingSettings
 from engine.device import Device, free_memory
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.memory import preflight
+from engine.models.grounding.question import Question
 from engine.run.media import MediaReader
 from engine.run.prompt import Prompt, PromptBuilder
 from engine.run.sampler import Sampler
@@ -64,6 +65,17 @@ class Session:
                 "Begin a new chat, shorten the text, or take some pictures out.",
             )
         return min(wanted or room, room)
+
+    def regions(self, prompt: Prompt, answer: Sequence[int]) -> tuple[Region, ...]:
+        """The places in its pictures that an answer, token ids, speaks of; control tokens count."""
+        locate = self.checkpoint.family.locate
+        seen = [pair for pair in zip(prompt.media, prompt.sizes, strict=True) if pair[0].modality is Modality.IMAGE]
+        if locate is None or not seen:
+            return ()
+        media, sizes = zip(*seen, strict=True)
+        return locate(
+            self.checkpoint.tokenizer.decode(answer), Question(prompt.text, sizes, media, self.checkpoint.config)
+        )
 
     def text_stream(self, request: GenerateRequest, prompt: Prompt) -> TextStream:
         tokenizer = self.checkpoint.tokenizer

@@ -140,6 +140,17 @@ class LocalModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A place in a picture that an answer speaks of, in pixels of the picture as it was given, upright."""
+
+    picture: int
+    """Its number among the pictures of the conversation, from 0."""
+    label: str
+    points: tuple[tuple[float, float], ...]
+    """x and y of a point; of the upper left and the lower right corner of a box; of the corners of an outline."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     request_id: str
 
@@ -197,6 +208,8 @@ class Finished:
     """After a download: where it lies."""
     models: tuple[LocalModel, ...] = ()
     """After `ListModels`."""
+    regions: tuple[Region, ...] = ()
+    """Places in the pictures that the answer speaks of, for models that can tell them."""
     notes: tuple[str, ...] = ()
     """What a person ought to know of an answer, such as that a clip's end could not be read."""
 

@@ -31,6 +31,8 @@ def answer_object(reply: Reply) -> dict[str, object]:
         "usage": {name: getattr(reply.end.usage, name) for name in _USAGE},
         "timings": asdict(reply.end.timings),
     }
+    if reply.end.regions:
+        shape["regions"] = [asdict(region) for region in reply.end.regions]
     if reply.end.notes:
         shape["notes"] = list(reply.end.notes)
     if reply.thinking:

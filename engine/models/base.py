@@ -16,6 +16,7 @@ from PIL import Image
 
 from engine.api.events import Modality
 from engine.models.clips import ClipProcessor
+from engine.models.grounding.question import Locate
 from engine.models.positions import Positions
 
 Config = Mapping[str, Any]
@@ -153,6 +154,8 @@ class Family:
     """Reads the checkpoint's processor files; falls back to the family's documented defaults."""
     clips: Callable[[Path, Config, TokenizerLike], ClipProcessor] | None = None
     """The same for clips, of families that take them; such a family has `processor` as well."""
+    locate: Locate | None = None
+    """Reads the places in pictures that an answer speaks of, for families that were trained to tell them."""
     most_pictures: int | None = None
     """In one conversation; `None` for as many as the context holds."""
     chat_template: str | None = None

@@ -29,6 +29,8 @@ Conversation = tuple[Message, ...] | RenderedPrompt
 @dataclass(frozen=True, slots=True)
 class Prepared:
     media: PreparedMedia
+    size: Pair
+    """Height and width as it was given, upright."""
     note: str = ""
     """What a person ought to know of it."""
 
@@ -74,11 +76,11 @@ class MediaReader:
         if isinstance(part, Video):
             return (yield from self._prepare_clip(part, resize_shape))
         picture = open_picture(part, self.limits)
-        image, digest = picture.image, picture.digest
+        image, digest, size = picture.image, picture.digest, (picture.image.height, picture.image.width)
         if resize_shape is not None:
-            image = image.resize(size_within((image.height, image.width), resize_shape)[::-1], Resampling.BICUBIC)
+            image = image.resize(size_within(size, resize_shape)[::-1], Resampling.BICUBIC)
             digest = f"{digest} within {resize_shape}"
-        return Prepared(self.pictures.prepare(image, digest))
+        return Prepared(self.pictures.prepare(image, digest), size)
 
     def _settled(self, part: Part) -> Generator[None, None, tuple[Part, ...]]:
         if isinstance(part, Video) and part.as_pictures and self.pictures is not None:
@@ -108,7 +110,8 @@ class MediaReader:
 
         clip = yield from read_clip(part, self.limits, choose)
         digest = hashlib.sha256(f"{clip.digest} {asdict(clip.plan)}".encode()).hexdigest()
-        return Prepared(self.clips.prepare(clip.frames, clip.facts, clip.plan, digest), clip.note)
+        media = self.clips.prepare(clip.frames, clip.facts, clip.plan, digest)
+        return Prepared(media, clip.facts.size, clip.note)
 
     def _check(self, parts: list[MediaPart] | tuple[MediaPart, ...]) -> None:
         for part in parts:

@@ -12,6 +12,7 @@ import numpy as np
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, RenderedPrompt, Role
 from engine.models.base import PreparedMedia
+from engine.models.pictures import Pair
 from engine.run.markers import Markers, Typed
 from engine.run.media import Conversation, MediaReader, Prepared, media_of
 from engine.run.template import ChatTemplate
@@ -26,6 +27,8 @@ class Prompt:
     media: tuple[PreparedMedia, ...]
     text: str = field(repr=False)
     """As rendered, before media markers were expanded."""
+    sizes: tuple[Pair, ...] = ()
+    """Height and width of each of the media as it was given."""
     notes: tuple[str, ...] = ()
     """What a person ought to know of the media, such as that a clip is damaged."""
 
@@ -64,7 +67,8 @@ class PromptBuilder:
         if not ids:
             raise RequestError("The prompt is empty.", "Write something, or add a picture.")
         notes = tuple(item.note for item in prepared if item.note)
-        return Prompt(np.asarray(ids, np.int32), np.asarray(slots, np.int32), media, text, notes)
+        sizes = tuple(item.size for item in prepared)
+        return Prompt(np.asarray(ids, np.int32), np.asarray(slots, np.int32), media, text, sizes, notes)
 
     def _tokenise(
         self, text: str, media: tuple[PreparedMedia, ...], *, typed: Typed, special: bool

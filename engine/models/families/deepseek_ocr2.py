@@ -18,6 +18,8 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.deepseek import as_deepseek
 from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.grounding.question import in_parts
+from engine.models.grounding.tags import boxes_between
 from engine.models.media.tiles_beside_whole import TilesBesideWhole
 from engine.models.names import Prefixes, rename
 from engine.models.pictures import fingerprint
@@ -158,4 +160,5 @@ FAMILY = Family(
     build=DeepseekOcr2,
     processor=read_processor,
     chat_template=TEMPLATE,
+    locate=boxes_between(("<|ref|>", "<|/ref|>"), ("<|det|>", "<|/det|>"), in_parts(999)),
 )

@@ -17,6 +17,7 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, VisionLanguageModel
 from engine.models.decoders.bart import Bart
 from engine.models.decoders.text import sanitize_decoder
+from engine.models.grounding.loc_tokens import florence_places
 from engine.models.media.tasks import MARKER, TEMPLATE, GrowingTokenizer, add_answer_tokens, slot_token
 from engine.models.names import Prefixes, rename
 from engine.models.preprocessor import picture_recipe, read_preprocessor
@@ -132,4 +133,5 @@ FAMILY = Family(
     processor=read_processor,
     most_pictures=1,
     chat_template=TEMPLATE,
+    locate=florence_places,
 )

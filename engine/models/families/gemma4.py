@@ -18,6 +18,8 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.frame_sampling import FPS, MAX_FRAMES, EvenParts
+from engine.models.grounding.json_places import json_places
+from engine.models.grounding.question import in_parts
 from engine.models.layers.blocks import BlockRotatingKVCache, looking_ahead, seen_both_ways, stops_around, stretches
 from engine.models.media.framed import Frame, FramedClipProcessor, FramedPictureProcessor
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
@@ -168,4 +170,5 @@ FAMILY = Family(
     processor=read_processor,
     clips=read_clips,
     chat_template=TEMPLATE,
+    locate=json_places(in_parts(1000), rows_first=True),
 )

@@ -15,8 +15,11 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, TokenizerLike
 from engine.models.clip_patches import ClipPatchRecipe
 from engine.models.decoders.experts import unpack_experts
+from engine.models.decoders.head import head_from_embeddings
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.grid_model import GridModel
+from engine.models.grounding.question import in_parts
+from engine.models.grounding.tags import boxes_between
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, tower_cut
@@ -71,10 +74,7 @@ class Glm4V(GridModel):
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         weights = sanitize_glm_vit(rename(weights, NAMES), "vision_tower.", self.vision_tower.config)
         if self._tied:
-            # mlx-lm's GLM-4 always has a head of its own.
-            table = "language_model.model.embed_tokens."
-            heads = {name.replace(table, "language_model.lm_head."): weights[name] for name in weights if table in name}
-            weights = heads | weights
+            weights = head_from_embeddings(weights)
         # GLM-OCR's layer behind the last only guesses several tokens at once; the reference leaves it out too.
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith(self._unused)}
         return sanitize_decoder(self.language_model, unpack_experts(weights, self.language_model.args.hidden_size))
@@ -157,4 +157,5 @@ FAMILY = Family(
     processor=read_processor,
     clips=read_clip_processor,
     chat_template=TEMPLATE,
+    locate=boxes_between(("", ""), ("<|begin_of_box|>", "<|end_of_box|>"), in_parts(1000)),
 )

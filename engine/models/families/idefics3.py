@@ -14,6 +14,7 @@ from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.grounding.loc_tokens import doctags_places
 from engine.models.names import IDEFICS, rename
 from engine.models.pictures import Values, fingerprint
 from engine.models.preprocessor import HALF, read_preprocessor, slot_of
@@ -102,4 +103,5 @@ FAMILY = Family(
     build=Idefics3,
     processor=read_processor,
     chat_template=TEMPLATE,
+    locate=doctags_places,
 )

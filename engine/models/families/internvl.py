@@ -16,6 +16,8 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.frame_sampling import MiddleOfSteps
+from engine.models.grounding.question import in_parts
+from engine.models.grounding.tags import boxes_between
 from engine.models.media.dynamic_tiles import DynamicTileRecipe
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
 from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
@@ -128,8 +130,10 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ti
 
 
 def read_clip_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> FrameClipProcessor:
-    """From the checkpoint's preprocessor file for clips; the authors' form has none, and takes frames as pictures."""
-    shape, settings = Shape.read(config), read_clip_preprocessor(folder)
+    """From the checkpoint's preprocessor file for clips, else from that for pictures; the authors' form takes frames as
+    pictures."""
+    shape = Shape.read(config)
+    settings = read_clip_preprocessor(folder) or ({} if _is_chat(config) else read_preprocessor(folder))
     if settings.get("initial_shift", True) is not True or settings.get("do_center_crop"):
         raise CheckpointError("The clips' preprocessor file asks for initial_shift or do_center_crop, not known here.")
     number = {} if "fps" in settings else {"num_frames": FRAMES}
@@ -198,4 +202,5 @@ FAMILY = Family(
     processor=read_processor,
     clips=read_clip_processor,
     chat_template=TEMPLATE,
+    locate=boxes_between(("<ref>", "</ref>"), ("<box>", "</box>"), in_parts(1000)),
 )

@@ -17,6 +17,7 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.molmo2 import build_molmo2_decoder, sanitize_molmo2_decoder
 from engine.models.decoders.text import sanitize_decoder
+from engine.models.grounding.tags import point_tags
 from engine.models.layers.blocks import looking_ahead, seen_both_ways, stops_around
 from engine.models.media.cropped import CroppedPictureProcessor, SquareClipProcessor, Words
 from engine.models.media.overlapping_crops import CropRecipe, WholeRecipe
@@ -156,4 +157,5 @@ FAMILY = Family(
     processor=read_processor,
     clips=read_clip_processor,
     chat_template=TEMPLATE,
+    locate=point_tags,
 )

@@ -14,6 +14,7 @@ import numpy as np
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
+from engine.models.grounding.loc_tokens import paligemma_places
 from engine.models.layers.blocks import looking_ahead, seen_both_ways
 from engine.models.names import TOWER_AND_DECODER, rename
 from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
@@ -90,4 +91,5 @@ FAMILY = Family(
     build=PaliGemma,
     processor=read_processor,
     chat_template=TEMPLATE,
+    locate=paligemma_places,
 )

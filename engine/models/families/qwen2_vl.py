@@ -11,12 +11,15 @@ import mlx.nn as nn
 import numpy as np
 
 from engine.api.errors import CheckpointError
-from engine.api.events import Modality
+from engine.api.events import Modality, Region
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike
 from engine.models.clip_patches import ClipPatchRecipe
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.frame_sampling import EvenSteps
 from engine.models.grid_model import GridModel
+from engine.models.grounding.json_places import json_places
+from engine.models.grounding.question import Question, in_parts, in_patches
+from engine.models.grounding.tags import boxes_between
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, clip_settings, tower_cut
@@ -128,6 +131,18 @@ def _in_one_piece(seconds: np.ndarray, features: int) -> str:
     return CLIP * (len(seconds) * features)
 
 
+IN_PIXELS = json_places(in_patches)
+IN_THOUSANDTHS = boxes_between(
+    ("<|object_ref_start|>", "<|object_ref_end|>"), ("<|box_start|>", "<|box_end|>"), in_parts(1000)
+)
+
+
+def locate(answer: str, question: Question) -> tuple[Region, ...]:
+    """Qwen2.5-VL counts pixels of the picture as it was scaled, Qwen2-VL thousandths between tags."""
+    newer = question.config["model_type"] == "qwen2_5_vl"
+    return (IN_PIXELS if newer else IN_THOUSANDTHS)(answer, question)
+
+
 FAMILY = Family(
     model_types=("qwen2_vl", "qwen2_5_vl"),
     modalities=frozenset({Modality.TEXT, Modality.IMAGE, Modality.VIDEO}),
@@ -135,4 +150,5 @@ FAMILY = Family(
     processor=read_pictures,
     clips=read_clips,
     chat_template=TEMPLATE,
+    locate=locate,
 )
