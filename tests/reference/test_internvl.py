@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from transformers import InternVLConfig, InternVLForConditionalGeneration
+from transformers.image_utils import OPENAI_CLIP_STD
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.internvl.processing_internvl import InternVLProcessor
 from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
+from engine.loading.config import normalise, read_config
 from engine.models.clips import ClipWish
+from engine.models.families.internvl import FAMILY
 from engine.models.frame_sampling import MiddleOfSteps
 from tests.reference import tiny
 from tests.reference.clip_parity import ClipParity
@@ -151,3 +154,13 @@ def test_without_preprocessor_files_tiles_are_the_towers(tmp_path):
         (pair.folder / name).unlink(missing_ok=True)
     _, (media,) = Ours(pair.folder).prompt(BASE.one, [tiny.picture("landscape")])
     assert media.arrays["pixel_values"].shape == (3, 3, 32, 32)
+
+
+def test_without_a_file_of_their_own_clips_are_scaled_as_pictures_are(tmp_path):
+    folder = Pair(BASE, tmp_path).folder
+    clips = FAMILY.clips(folder, normalise(read_config(folder)), Ours(folder).tokenizer)
+    facts = facts_of(drawn_clip(60, (2, 4)), 10.0)
+    plan = clips.plan(facts, ClipWish())
+    media = clips.prepare(np.zeros((1, 32, 32, 3), np.uint8), facts, plan, "")
+    assert (len(plan.indices), plan.size) == (8, (32, 32))
+    assert media.arrays["pixel_values"][0, 0, 0, 0] == pytest.approx(-0.4 / OPENAI_CLIP_STD[0])
