@@ -29,6 +29,8 @@ class Wording:
     end: str
     behind: str = ""
     """What follows a picture, or a whole clip, and is part of its marker."""
+    marker: str = ""
+    """What the chat template writes for a picture; the slot, where it is nothing else."""
 
     def __call__(self, tiles: int) -> str:
         return f"{self.begin}{self.slot * (self.features * tiles)}{self.end}"
@@ -36,7 +38,7 @@ class Wording:
 
 class TiledPictureProcessor:
     def __init__(self, wording: Wording, recipe: DynamicTileRecipe):
-        self.marker = wording.slot + wording.behind
+        self.marker = (wording.marker or wording.slot) + wording.behind
         self.slot_id = wording.slot_id
         self._wording = wording
         self._recipe = recipe

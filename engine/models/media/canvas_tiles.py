@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from engine.api.errors import CheckpointError
+from engine.models.media.tile_grid import least_scaled_grid
 from engine.models.pictures import Pair, Values
 from engine.models.preprocessor import HALF
 
@@ -53,13 +54,7 @@ class CanvasRecipe:
         return tiles, (rows, columns)
 
     def grid(self, size: Pair) -> Pair:
-        """The one that the picture has to be enlarged least for, else shrunk least; of several the smallest."""
-
-        def fit(grid: Pair) -> tuple[bool, float, int]:
-            scale = min(grid[0] * self.side / size[0], grid[1] * self.side / size[1])
-            return scale < 1, max(scale, 1 / scale), grid[0] * grid[1]
-
-        return min(grids(self.most_tiles), key=fit)
+        return least_scaled_grid(size, (self.side, self.side), self.most_tiles)
 
     def fitted_size(self, size: Pair, grid: Pair) -> Pair:
         """What the picture is scaled to: as large as fits, but a small one is not enlarged beyond one tile."""

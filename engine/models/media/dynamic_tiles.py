@@ -51,9 +51,17 @@ class DynamicTileRecipe:
         """RGB -> (tiles, 3, H, W) float32, row by row and then the whole."""
         height, width = self.size
         size = (picture.height, picture.width)
-        rows, columns = (1, 1) if self.most <= 1 else nearest_grid(size, self.size, self.fewest, self.most)
-        tiles = np.asarray(picture.resize((columns * width, rows * height), self.resample))
+        rows, columns = (1, 1) if self.most <= 1 else self.grid(size)
+        tiles = self.resized(picture, (rows * height, columns * width))
         tiles = tiles.reshape(rows, height, columns, width, 3).swapaxes(1, 2).reshape(-1, height, width, 3)
         if len(tiles) > 1 and self.thumbnail:
-            tiles = np.concatenate([tiles, np.asarray(picture.resize((width, height), self.resample))[None]])
+            tiles = np.concatenate([tiles, self.resized(picture, self.size)[None]])
         return self.values(tiles)
+
+    def grid(self, size: Pair) -> Pair:
+        """Rows and columns for a picture of `size`."""
+        return nearest_grid(size, self.size, self.fewest, self.most)
+
+    def resized(self, picture: Image.Image, size: Pair) -> np.ndarray:
+        """(H, W, 3) uint8"""
+        return np.asarray(picture.resize(size[::-1], self.resample))

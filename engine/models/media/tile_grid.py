@@ -1,7 +1,7 @@
-"""Which grid of tiles is nearest to a picture's shape.
+"""Which grid of tiles is nearest to a picture's shape, or holds it with the least scaling.
 
-Knows nothing of pixels. As InternVL's authors choose it, and GOT-OCR 2 and LFM2-VL after them (transformers
-`get_optimal_tiled_canvas`).
+Knows nothing of pixels. The first as InternVL's authors choose it, and GOT-OCR 2 and LFM2-VL after them, the second as
+Llama 3.2 does and Cohere after it (transformers' functions called `get_optimal_tiled_canvas`).
 """
 
 from engine.models.pictures import Pair
@@ -18,6 +18,17 @@ def nearest_grid(size: Pair, tile: Pair, fewest: int, most: int) -> Pair:
         if distance < nearest or (distance == nearest and fills):
             found, nearest = (rows, columns), distance
     return found
+
+
+def least_scaled_grid(size: Pair, tile: Pair, most: int) -> Pair:
+    """Rows and columns, at most `most` tiles of the size `tile`: the grid for which a picture of `size` has to be
+    enlarged least or, where none holds it, shrunk least; of several the one of the fewest tiles."""
+
+    def scaling(grid: Pair) -> tuple[bool, float]:
+        scale = min(grid[0] * tile[0] / size[0], grid[1] * tile[1] / size[1])
+        return scale < 1, scale if scale >= 1 else -scale
+
+    return min(_grids(1, most), key=scaling)
 
 
 def _grids(fewest: int, most: int) -> list[Pair]:

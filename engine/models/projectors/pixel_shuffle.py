@@ -1,4 +1,5 @@
-"""Neighbouring patches laid side by side, then projected: by Idefics3 (arXiv 2408.12637) and LFM2-VL (2511.23404).
+"""Neighbouring patches laid side by side, then projected: by Idefics3 (arXiv 2408.12637), LFM2-VL (2511.23404) and
+Aya Vision (2505.08751).
 
 Knows nothing of tiles.
 """
@@ -64,3 +65,22 @@ class PixelShuffleMLP(MLPProjector):
         """(N, H, W, D) -> (N, H / factor, W / factor, out_size)."""
         x = side_by_side(x, self._factor)
         return super().__call__(self.layer_norm(x) if "layer_norm" in self else x)
+
+
+class PixelShuffleGate(nn.Module):
+    """The same blocks through a norm, where there is one, and a gated layer, whose second half is the gate."""
+
+    def __init__(self, in_size: int, hidden_size: int, out_size: int, factor: int, *, norm_eps: float | None):
+        super().__init__()
+        width = in_size * factor**2
+        self._factor = factor
+        if norm_eps is not None:
+            self.layernorm = nn.LayerNorm(width, norm_eps)
+        self.linear_1 = nn.Linear(width, hidden_size)
+        self.linear_2 = nn.Linear(hidden_size // 2, out_size)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(N, H, W, D) -> (N, H / factor, W / factor, out_size)."""
+        x = side_by_side(x, self._factor)
+        value, gate = mx.split(self.linear_1(self.layernorm(x) if "layernorm" in self else x), 2, axis=-1)
+        return self.linear_2(nn.silu(gate) * value)
