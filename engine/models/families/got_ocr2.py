@@ -8,7 +8,6 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 
-from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
@@ -72,12 +71,7 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ti
     vision = SamViTConfig.read(config["vision_config"])
     side = vision.image_size
     settings = read_preprocessor(folder) or {"size": {"height": side, "width": side}}
-    recipe = DynamicTileRecipe.read(settings, split=False)
-    if recipe.size != (side, side):
-        raise CheckpointError(
-            f"The preprocessor file makes pages of {recipe.size[1]} x {recipe.size[0]} pixels, "
-            f"the tower takes {side} x {side}."
-        )
+    recipe = DynamicTileRecipe.read(settings, split=False).for_tower(side)
     slot_id = slot_of(tokenizer, SLOT, config["image_token_index"])
     return TiledPictureProcessor(Wording(SLOT, slot_id, features_of(vision.grid), begin="", end=""), recipe)
 

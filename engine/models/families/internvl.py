@@ -126,7 +126,7 @@ def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> Ti
     as large as the tower's pictures."""
     shape, settings = Shape.read(config), read_preprocessor(folder)
     recipe = _authors_recipe(settings, config, shape) if _is_chat(config) else _recipe(settings, shape, split=True)
-    return TiledPictureProcessor(_wording(config, tokenizer, shape), _checked(recipe, shape))
+    return TiledPictureProcessor(_wording(config, tokenizer, shape), recipe.for_tower(shape.vision.image_size))
 
 
 def read_clip_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> FrameClipProcessor:
@@ -141,7 +141,7 @@ def read_clip_processor(folder: Path, config: Config, tokenizer: TokenizerLike) 
     recipe = _recipe(settings, shape, split=False)
     if _is_chat(config):
         recipe = _authors_recipe(read_preprocessor(folder), config, shape)
-    return FrameClipProcessor(_wording(config, tokenizer, shape), _checked(recipe, shape), choose)
+    return FrameClipProcessor(_wording(config, tokenizer, shape), recipe.for_tower(shape.vision.image_size), choose)
 
 
 def _is_chat(config: Config) -> bool:
@@ -167,16 +167,6 @@ def _authors_recipe(settings: Config, config: Config, shape: Shape) -> DynamicTi
     values = {key: settings.get(key, value) for key, value in IMAGENET.items()}
     recipe = DynamicTileRecipe.read(values | said, split=config.get("dynamic_image_size", False))
     return replace(recipe, thumbnail=config.get("use_thumbnail", False))
-
-
-def _checked(recipe: DynamicTileRecipe, shape: Shape) -> DynamicTileRecipe:
-    side = shape.vision.image_size
-    if recipe.size != (side, side):
-        raise CheckpointError(
-            f"The preprocessor file makes tiles of {recipe.size[1]} x {recipe.size[0]} pixels, "
-            f"the tower takes {side} x {side}."
-        )
-    return recipe
 
 
 def _wording(config: Config, tokenizer: TokenizerLike, shape: Shape) -> Wording:

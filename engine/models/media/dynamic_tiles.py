@@ -47,6 +47,15 @@ class DynamicTileRecipe:
             values=Values.read(settings, CLIP_MEAN, CLIP_STD),
         )
 
+    def for_tower(self, side: int) -> "DynamicTileRecipe":
+        """This, if a tile is as large as a tower's pictures; else raises `CheckpointError`."""
+        if self.size != (side, side):
+            raise CheckpointError(
+                f"The preprocessor file makes tiles of {self.size[1]} x {self.size[0]} pixels, "
+                f"the tower takes {side} x {side}."
+            )
+        return self
+
     def __call__(self, picture: Image.Image) -> np.ndarray:
         """RGB -> (tiles, 3, H, W) float32, row by row and then the whole."""
         height, width = self.size
