@@ -39,8 +39,8 @@ TEXT = {key: value for key, value in tiny.TEXT.items() if key not in ("model_typ
         "partial_rotary_factor": 0.75,
         "mrope_section": [2, 2, 2],
     },
-    "linear_key_head_dim": 14,
-    "linear_value_head_dim": 18,
+    "linear_key_head_dim": 18,
+    "linear_value_head_dim": 22,
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
 }
