@@ -24,8 +24,9 @@ HEAD = f"{PREFIX}lm_head.weight"
 def test_a_copy_of_the_embeddings_is_not_kept_as_a_head():
     decoder = build_decoder(CONFIG)
     table = mx.random.normal((10, 8))
-    kept = sanitize_decoder(decoder, {EMBEDDING: table, HEAD: table + 0, "connector.weight": table})
-    assert kept.keys() == {EMBEDDING, "connector.weight"}
+    scales = {name.replace("weight", "scales"): table for name in (EMBEDDING, HEAD)}
+    kept = sanitize_decoder(decoder, {EMBEDDING: table, HEAD: table + 0, "connector.weight": table} | scales)
+    assert kept.keys() == {EMBEDDING, EMBEDDING.replace("weight", "scales"), "connector.weight"}
     assert "lm_head" not in decoder
 
 

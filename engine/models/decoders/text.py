@@ -88,12 +88,16 @@ def sanitize_decoder(decoder: nn.Module, weights: dict[str, mx.array]) -> dict[s
 
 def _keep_separate_head(decoder: nn.Module, weights: dict[str, mx.array]) -> None:
     """A head that differs from the embeddings is used, though the config calls them tied: as transformers does, and as
-    a conversion that quantises the two differently needs it."""
+    a conversion that quantises the two differently needs it. A copy of them goes, with all that it is packed as."""
     args = getattr(decoder, "args", None)
     if not getattr(args, "tie_word_embeddings", False) or "lm_head.weight" not in weights:
         return
     head, embedding = weights["lm_head.weight"], weights.get("model.embed_tokens.weight")
-    if embedding is None or head is embedding or (head.shape == embedding.shape and mx.array_equal(head, embedding)):
+    if embedding is None:
+        return
+    if head is embedding or (head.shape == embedding.shape and mx.array_equal(head, embedding)):
+        for name in [name for name in weights if name.startswith("lm_head.")]:
+            del weights[name]
         return
     rows, width = decoder.model.embed_tokens.weight.shape
     args.tie_word_embeddings = False
