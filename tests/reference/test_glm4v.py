@@ -238,6 +238,8 @@ def test_files_that_do_not_belong_together(tmp_path):
     (pair.folder / "preprocessor_config.json").write_text('{"patch_size": 7}')
     with pytest.raises(CheckpointError, match=r"\(2, 7, 2\), the tower takes \(2, 4, 2\)"):
         Ours(pair.folder)
+    (pair.folder / "preprocessor_config.json").unlink()
+    assert Ours(pair.folder).processor.prepare(tiny.picture("square"), "").feature_count == 10**2
 
 
 def test_pictures_that_are_too_narrow_or_too_small(tmp_path):

@@ -90,7 +90,7 @@ def _keep_separate_head(decoder: nn.Module, weights: dict[str, mx.array]) -> Non
     """A head that differs from the embeddings is used, though the config calls them tied: as transformers does, and as
     a conversion that quantises the two differently needs it. A copy of them goes, with all that it is packed as."""
     args = getattr(decoder, "args", None)
-    if not getattr(args, "tie_word_embeddings", False) or "lm_head.weight" not in weights:
+    if "lm_head" in decoder or not getattr(args, "tie_word_embeddings", False) or "lm_head.weight" not in weights:
         return
     head, embedding = weights["lm_head.weight"], weights.get("model.embed_tokens.weight")
     if embedding is None:

@@ -117,9 +117,10 @@ def _tower(model_type: str, vision: Config) -> GlmViT:
 
 
 def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> PatchedPictureProcessor:
-    """From the checkpoint's preprocessor file; what it does not say is as in GLM-4.1V's own. Raises `CheckpointError`
-    when its patches are not those of the tower."""
-    recipe = VolumeRecipe.of(read_preprocessor(folder))
+    """From the checkpoint's preprocessor file; what it does not say is as in GLM-4.1V's own, with the tower's patches.
+    Raises `CheckpointError` when its patches are not those of the tower."""
+    cut = zip(("temporal_patch_size", "patch_size", "merge_size"), tower_cut(config["vision_config"]), strict=True)
+    recipe = VolumeRecipe.of({**dict(cut), **read_preprocessor(folder)})
     check_cut(recipe, config["vision_config"])
     return PatchedPictureProcessor(PICTURE, slot_of(tokenizer, PICTURE, config["image_token_id"]), recipe)
 
