@@ -15,6 +15,8 @@ class FinishReason(Enum):
     """The model ended its answer, or a stop string came."""
     LENGTH = "length"
     """`max_tokens` or the end of the context."""
+    TOOL_CALLS = "tool_calls"
+    """The model ended its answer and waits for what the tools it called give."""
     CANCELLED = "cancelled"
     DONE = "done"
     """A load, an unload or a download is complete."""
@@ -48,6 +50,8 @@ class Usage:
     """Prompt tokens that stand for pictures."""
     context_length: int = 0
     """How many tokens the model can hold; 0 is unknown."""
+    thinking_tokens: int = 0
+    """Of `completion_tokens`: those between the markers of the model's thinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +194,16 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
+    """One whole call. Its tokens come with the next delta of text, as do those of stop strings and markers."""
+
     request_id: str
     index: int
+    """Its number in this answer, from 0."""
     name: str
     arguments: str
+    """A JSON object as text."""
+    call_id: str = ""
+    """What the result is to be given under."""
 
 
 @dataclass(frozen=True, slots=True)

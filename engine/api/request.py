@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.api.errors import RequestError
 from engine.api.quantization import Quantization
 from engine.api.settings import SamplingSettings
+from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
 
 
 class Role(Enum):
@@ -60,15 +61,27 @@ class Video:
 
 
 MediaPart = Image | Audio | Video
-Part = Text | MediaPart
+Part = Text | MediaPart | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: text and media in the order in which they were given."""
+    """One turn: text and media in the order in which they were given.
+
+    Calls of tools stand in an assistant's message, their results in one of the role tool.
+    """
 
     role: Role
     parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        for kind, role in ((ToolCall, Role.ASSISTANT), (ToolResult, Role.TOOL)):
+            if self.role is not role and any(isinstance(part, kind) for part in self.parts):
+                raise RequestError(
+                    f"A message of the role {self.role.value} holds a {kind.__name__}.",
+                    f"It belongs into one of the role {role.value}.",
+                    code="bad_message",
+                )
 
     @property
     def text(self) -> str:
@@ -81,6 +94,15 @@ class RenderedPrompt:
 
     text: str
     media: tuple[MediaPart, ...] = ()
+
+
+class Priority(Enum):
+    """Who goes first; within one, whoever came first."""
+
+    CHAT = "chat"
+    """Somebody sits and waits."""
+    API = "api"
+    """A program asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,15 @@ class GenerateRequest:
     """Further variables for the chat template, such as `("enable_thinking", True)`."""
     resize_shape: tuple[int, int] | None = None
     """Height and width that pictures and frames are first scaled to fit into, their shape kept."""
+    priority: Priority = Priority.CHAT
+    tenant: str = ""
+    """Whose request it is: what was computed for one is never found by another, not even by its speed."""
+    thinking_budget: int | None = None
+    """How many tokens the model may think before its answer; then its thinking is ended for it. `None` is no limit."""
+    tools: tuple[Tool, ...] = ()
+    """What the model may call. With a `RenderedPrompt` they only tell which calls to look for in the answer."""
+    tool_choice: ToolChoice | str = ToolChoice.AUTO
+    """A text is the name of the tool that has to be called."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -109,6 +140,20 @@ class GenerateRequest:
             raise RequestError("A stop string is empty.", "Leave it out.")
         if self.resize_shape is not None and min(self.resize_shape) < 1:
             raise RequestError(f"resize_shape is {self.resize_shape}; both have to be at least 1.", "Leave it out.")
+        if self.thinking_budget is not None and self.thinking_budget < 0:
+            raise RequestError(
+                f"thinking_budget is {self.thinking_budget}; it has to be at least 0.", "Leave it out for no limit."
+            )
+        self._check_tools()
+
+    def _check_tools(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise RequestError(f"There are several tools called {', '.join(sorted(twice))}.", "Rename them.")
+        if isinstance(self.tool_choice, str) and self.tool_choice not in names:
+            raise RequestError(f"There is no tool called {self.tool_choice!r}.", "Name one of the tools given.")
+        if self.tool_choice is ToolChoice.REQUIRED and not names:
+            raise RequestError("A tool has to be called, but none is given.", "Give tools, or leave the choice out.")
 
 
 @dataclass(frozen=True, slots=True)
