@@ -79,6 +79,13 @@ class CrossCache(_BaseCache):
     def empty(self) -> bool:
         return all(row.blind for row in self.rows)
 
+    def is_trimmable(self) -> bool:
+        """What a token saw of pictures that came after it stays in the other layers' caches."""
+        return self.empty()
+
+    def trim(self, n: int) -> int:
+        return n
+
     @classmethod
     def merge(cls, caches: Iterable["CrossCache"]) -> "CrossCache":
         return cls([row for cache in caches for row in cache.rows])

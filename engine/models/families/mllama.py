@@ -93,6 +93,12 @@ class Mllama(VisionLanguageModel):
             )
         return super().__call__(ids, cache)
 
+    def prefill_stops(self, token_ids: np.ndarray, step: int) -> list[int]:
+        """None ahead of the last picture: the text ahead of the first one sees them all."""
+        stops = super().prefill_stops(token_ids, step)
+        pictures = np.flatnonzero(token_ids == self._slot_id)
+        return [stop for stop in stops if not len(pictures) or stop > pictures[-1]] or stops[-1:]
+
     def make_cache(self, max_kv_size: int | None = None) -> list[Any]:
         return with_sight(super().make_cache(max_kv_size), self.language_model)
 
@@ -109,9 +115,10 @@ class MllamaProcessor:
 
     def prepare(self, picture: Image.Image, digest: str) -> PreparedMedia:
         tiles, grid = self.recipe(picture)
+        missing = self.recipe.most_tiles - len(tiles)
         return PreparedMedia(
             modality=Modality.IMAGE,
-            arrays={"pixel_values": tiles, "grid": np.array(grid)},
+            arrays={"pixel_values": np.pad(tiles, ((0, missing), (0, 0), (0, 0), (0, 0))), "grid": np.array(grid)},
             expansion=MARKER,
             feature_count=1,
             digest=fingerprint(digest, self.recipe),

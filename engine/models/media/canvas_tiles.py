@@ -1,6 +1,7 @@
 """A picture on the smallest canvas of whole tiles that holds it, at its upper left, and cut into them.
 
-Knows nothing of towers. Gives the tiles of transformers' `MllamaImageProcessorPil`.
+Knows nothing of towers. Gives the tiles of transformers' `MllamaImageProcessorPil`, and of its `Llama4ImageProcessor`,
+which is written with torchvision and looks at the whole besides.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from PIL import Image
 
 from engine.api.errors import CheckpointError
 from engine.models.media.tile_grid import least_scaled_grid
+from engine.models.media.torch_resize import torch_resize
 from engine.models.pictures import Pair, Values
 from engine.models.preprocessor import HALF
 
@@ -25,6 +27,8 @@ class CanvasRecipe:
     most_tiles: int
     resample: int
     values: Values
+    as_torch: bool = False
+    """Whether pictures are resized to PyTorch's numbers or Pillow's."""
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], side: int, most_tiles: int) -> "CanvasRecipe":
@@ -42,16 +46,24 @@ class CanvasRecipe:
         )
 
     def __call__(self, picture: Image.Image) -> tuple[np.ndarray, Pair]:
-        """RGB -> (most_tiles, 3, side, side) float32, row by row, zeros behind the last, and how many rows and
-        columns of tiles."""
+        """RGB -> tiles (N, 3, side, side) float32, row by row, and how many rows and columns of them."""
         size, side = (picture.height, picture.width), self.side
         rows, columns = self.grid(size)
-        canvas = Image.new("RGB", (columns * side, rows * side))
-        canvas.paste(picture.resize(self.fitted_size(size, (rows, columns))[::-1], self.resample))
-        pixels = self.values(np.asarray(canvas)).reshape(3, rows, side, columns, side)
-        tiles = np.zeros((self.most_tiles, 3, side, side), np.float32)
-        tiles[: rows * columns] = pixels.transpose(1, 3, 0, 2, 4).reshape(-1, 3, side, side)
-        return tiles, (rows, columns)
+        height, width = self.fitted_size(size, (rows, columns))
+        canvas = np.zeros((rows * side, columns * side, 3), np.uint8)
+        canvas[:height, :width] = self.resized(picture, (height, width))
+        pixels = self.values(canvas).reshape(3, rows, side, columns, side)
+        return pixels.transpose(1, 3, 0, 2, 4).reshape(-1, 3, side, side), (rows, columns)
+
+    def whole(self, picture: Image.Image) -> np.ndarray:
+        """RGB -> (3, side, side) float32, its shape not kept."""
+        return self.values(self.resized(picture, (self.side, self.side)))
+
+    def resized(self, picture: Image.Image, size: Pair) -> np.ndarray:
+        """(height, width, 3) uint8."""
+        if self.as_torch:
+            return torch_resize(np.asarray(picture), size, self.resample)
+        return np.asarray(picture.resize(size[::-1], self.resample))
 
     def grid(self, size: Pair) -> Pair:
         return least_scaled_grid(size, (self.side, self.side), self.most_tiles)
