@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from engine.api.errors import Fault, MediaError
-from engine.models.media.signature import PictureFormat, describe, picture_format
+from engine.api.media_format import PictureFormat, picture_format
+from engine.models.media.signature import describe
 from tests.media.drawing import encoded, halves, opened, png
 
 IMAGE = halves((255, 0, 0), (0, 0, 255), size=(64, 64))

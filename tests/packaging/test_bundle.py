@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.media.signature import PictureFormat
+from engine.api.media_format import PictureFormat
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 

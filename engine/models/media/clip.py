@@ -13,10 +13,11 @@ import numpy as np
 
 from engine.api import request
 from engine.api.errors import MediaError
+from engine.api.media_format import HEAD_BYTES, ClipFormat, clip_format
 from engine.api.settings import MediaLimits
 from engine.models.clips import ClipFacts, ClipPlan, frames_on_screen
 from engine.models.media.frames import ContainerFrames, Frames, GifFrames
-from engine.models.media.signature import ClipFormat, clip_format, describe
+from engine.models.media.signature import describe
 from engine.models.media.source import LocalFile, local_file
 from engine.models.media.torch_resize import torch_resize
 from engine.models.media.torch_sample import torch_sample
@@ -29,8 +30,6 @@ _UNEVEN = 1.5
 
 _SHORT = 0.02
 """What part of its frames a clip may lack without a word: many containers count one or two too many."""
-
-_HEAD = 4096
 
 Planner = Callable[[ClipFacts], ClipPlan]
 
@@ -60,7 +59,7 @@ def read_clip(part: request.Video, limits: MediaLimits, choose: Planner) -> Gene
 
 def _opener(file: LocalFile) -> Callable[[], Frames]:
     with file.path.open("rb") as content:
-        head = content.read(_HEAD)
+        head = content.read(HEAD_BYTES)
     kind = clip_format(head)
     if kind is None:
         raise MediaError(

@@ -22,9 +22,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from engine.api import request
 from engine.api.errors import MediaError
+from engine.api.media_format import PictureFormat, picture_format
 from engine.api.settings import MediaLimits
 from engine.models.media.colour import to_rgb
-from engine.models.media.signature import PictureFormat, describe, picture_format
+from engine.models.media.signature import describe
 from engine.models.media.source import Content, read_content
 
 
