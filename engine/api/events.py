@@ -173,6 +173,8 @@ class Progress:
 class TokenLogprob:
     token_id: int
     logprob: float
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens there, the first first, each with its log-probability; the one chosen need not be one."""
 
 
 @dataclass(frozen=True, slots=True)

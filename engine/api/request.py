@@ -9,8 +9,11 @@ from pathlib import Path
 
 from engine.api.errors import RequestError
 from engine.api.quantization import Quantization
+from engine.api.response_format import ResponseFormat
 from engine.api.settings import SamplingSettings
 from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
+
+MOST_LOGPROBS = 20
 
 
 class Role(Enum):
@@ -117,6 +120,10 @@ class GenerateRequest:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     logprobs: bool = False
     """Whether deltas carry each token's log-probability."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens come with each, with theirs, 0..20."""
+    response_format: ResponseFormat | None = None
+    """What form the answer is held to, once the model has thought; `None` for any."""
     template_options: tuple[tuple[str, object], ...] = ()
     """Further variables for the chat template, such as `("enable_thinking", True)`."""
     resize_shape: tuple[int, int] | None = None
@@ -138,6 +145,12 @@ class GenerateRequest:
             )
         if "" in self.stop:
             raise RequestError("A stop string is empty.", "Leave it out.")
+        if not 0 <= self.top_logprobs <= MOST_LOGPROBS:
+            raise RequestError(
+                f"top_logprobs is {self.top_logprobs}; it has to be between 0 and {MOST_LOGPROBS}.", "Leave it out."
+            )
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError("top_logprobs is asked for without logprobs.", "Ask for both, or leave both out.")
         if self.resize_shape is not None and min(self.resize_shape) < 1:
             raise RequestError(f"resize_shape is {self.resize_shape}; both have to be at least 1.", "Leave it out.")
         if self.thinking_budget is not None and self.thinking_budget < 0:

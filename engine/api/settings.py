@@ -26,6 +26,18 @@ class SamplingSettings:
     """Above 1 makes tokens already in the context less likely (arXiv 1909.05858); 1 is off."""
     repetition_context_size: int | None = None
     """How many of the last tokens the penalty looks at."""
+    presence_penalty: float | None = None
+    """Taken off the logits of tokens already in the context, -2..2; 0 is off."""
+    presence_context_size: int | None = None
+    frequency_penalty: float | None = None
+    """Taken off for each time that a token is in the context, -2..2; 0 is off."""
+    frequency_context_size: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] | None = None
+    """Token ids, each with what is added to its logit; held to -100..100."""
+    xtc_probability: float | None = None
+    """How often all but the least likely of the likely tokens are left out, 0..1; 0 is off."""
+    xtc_threshold: float | None = None
+    """From which probability a token counts as likely for that, 0..0.5."""
     no_repeat_ngram_size: int | None = None
     """An n-gram of this length never occurs twice in the answer; 0 is off."""
     seed: int | None = None
@@ -39,6 +51,13 @@ class SamplingSettings:
         _check("min_p", self.min_p, 0, 1)
         _check("repetition_penalty", self.repetition_penalty, 0.01, 100)
         _check("repetition_context_size", self.repetition_context_size, 0)
+        _check("presence_penalty", self.presence_penalty, -2, 2)
+        _check("presence_context_size", self.presence_context_size, 0)
+        _check("frequency_penalty", self.frequency_penalty, -2, 2)
+        _check("frequency_context_size", self.frequency_context_size, 0)
+        _check("xtc_probability", self.xtc_probability, 0, 1)
+        _check("xtc_threshold", self.xtc_threshold, 0, 0.5)
+        _check_biases(self.logit_bias or ())
         _check("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
         _check("seed", self.seed, 0, 2**64 - 1)
 
@@ -51,6 +70,17 @@ def _check(name: str, value: float | None, least: float, most: float = math.inf)
     raise RequestError(f"{name} is {value}; it has to be {limits}.", "Leave it out for the model's own setting.")
 
 
+def _check_biases(biases: tuple[tuple[int, float], ...]) -> None:
+    tokens = [token for token, _ in biases]
+    for token, bias in biases:
+        if token < 0:
+            raise RequestError(f"logit_bias names token {token}.", "Token ids are 0 or more.")
+        if math.isnan(bias):
+            raise RequestError(f"logit_bias of token {token} is not a number.", "It has to be between -100 and 100.")
+        if tokens.count(token) > 1:
+            raise RequestError(f"logit_bias names token {token} twice.", "Keep one of the two.")
+
+
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
     """What the model remembers, and how."""
@@ -59,6 +89,12 @@ class CacheSettings:
     """Prompt tokens run through the decoder between two looks at the inbox."""
     max_kv_size: int | None = None
     """Tokens kept in a rotating KV cache; `None` keeps all."""
+    max_kv_bytes: int | None = None
+    """That the caches of all answers under way may need; `None` leaves it to the free memory."""
+    prefix_bytes: int | None = None
+    """Of earlier prompts and answers kept to be found again; `None` is a quarter of the free memory, 0 keeps none."""
+    feature_bytes: int = 512 << 20
+    """Of what towers have seen, kept to be found again; 0 keeps none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +111,24 @@ class MediaLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ConstraintLimits:
+    """What is refused of the form that an answer is to be held to (`ResponseFormat`)."""
+
+    max_schema_bytes: int = 200_000
+    max_schema_depth: int = 64
+    """Of objects and arrays in one another, in the text of the schema."""
+    max_enum_values: int = 2_000
+    """Of all the enumerations of a schema, or of a choice."""
+    max_regex_length: int = 10_000
+    """Of each regular expression, those of a schema included."""
+    max_grammar_bytes: int = 100_000
+    compile_s: float = 5.0
+    """How long making it ready may take."""
+    max_compiling: int = 2
+    """At the same time; others wait, and their time runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Everything an engine needs to know before it starts."""
 
@@ -87,5 +141,8 @@ class EngineSettings:
     """Bytes a model and its caches may take; `None` asks the device."""
     max_running: int = 8
     """Sequences that decode at the same time."""
+    max_waiting: int = 256
+    """Further requests that may wait; one more is refused."""
     cache: CacheSettings = field(default_factory=CacheSettings)
     media: MediaLimits = field(default_factory=MediaLimits)
+    constraints: ConstraintLimits = field(default_factory=ConstraintLimits)
