@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from engine.api.errors import RequestError
+from engine.api.errors import CheckpointError, RequestError
 from engine.api.request import ConvertModel, FloatType
 from engine.loading.config import text_config
 from engine.loading.converted_config import converted_config
@@ -17,7 +17,7 @@ from engine.loading.packing import Packings, choose_packings, pack
 from engine.loading.quantize import unpack
 from engine.loading.safetensors import read_format
 from engine.loading.source_names import SourceNames, in_order, source_names
-from engine.loading.unbound import Plan, Unbound, open_model, read_plan
+from engine.loading.unbound import Plan, Unbound, open_model, read_plan, sanitized
 from engine.loading.weights import listed, weight_files
 from engine.models.decoders.text import PREFIX
 
@@ -45,6 +45,7 @@ def plan_conversion(folder: Path, request: ConvertModel) -> Conversion:
     _refuse(request, plan := read_plan(folder))
     unbound = open_model(folder)
     names = source_names(unbound.found, unbound.weights, alone=plan.family.processor is None)
+    _check_names(unbound, names)
     decoder = unbound.model.language_model
     packings = choose_packings(decoder, request.quantization) if request.quantization else None
     float_type = _float_type(request, unbound)
@@ -69,6 +70,19 @@ def _refuse(request: ConvertModel, plan: Plan) -> None:
         )
     if request.dequantize and not is_packed:
         raise RequestError(f"{request.source} is not quantised.", "Leave --dequantize out.")
+
+
+def _check_names(unbound: Unbound, names: SourceNames) -> None:
+    """Raises `CheckpointError` unless the decoder's tensors, under the names they will have, are taken as they are."""
+    written = {new: unbound.weights[name] for name, new in names.written.items()}
+    again = sanitized(unbound.plan.build(), written | {name: unbound.found[name] for name in names.kept})
+    decoder = {name: tensor for name, tensor in unbound.weights.items() if name.startswith(PREFIX)}
+    if changed := [name for name, tensor in decoder.items() if again.get(name) is not tensor]:
+        raise CheckpointError(
+            f"This {unbound.plan.config['model_type']} cannot be written anew: {listed(changed)} would change again "
+            "whenever it is read.",
+            "Choose another version of the model.",
+        )
 
 
 def _float_type(request: ConvertModel, unbound: Unbound) -> mx.Dtype | None:

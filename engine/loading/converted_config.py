@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.request import ConvertModel
-from engine.loading.config import TEXT_KEYS, text_config
+from engine.loading.config import TEXT_KEYS, normalise, text_config
 from engine.loading.packing import Packings
-from engine.loading.source_names import SourceNames, in_order
+from engine.loading.source_names import HEAD, SourceNames, in_order
 from engine.loading.unbound import Unbound
 from engine.models.decoders.text import PREFIX
 
@@ -26,7 +26,7 @@ def converted_config(
 ) -> dict[str, Any]:
     """`packings` are those of layers that were not packed before; `None` where there are none."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    parts = [config, *(config[key] for key in TEXT_KEYS if isinstance(config.get(key), dict))]
+    parts = _parts(config)
     if request.dequantize:
         for part in parts:
             for key in _BLOCKS:
@@ -34,10 +34,9 @@ def converted_config(
     if request.float_type is not None:
         _spell_float_type(config, request.float_type.value)
         config.setdefault("torch_dtype", request.float_type.value)
-    _spell_rope(parts[-1], text_config(unbound.plan.config))
-    arguments = getattr(unbound.model.language_model, "args", None)
-    if unbound.plan.config["tie_word_embeddings"] and not getattr(arguments, "tie_word_embeddings", True):
-        # Its head is not what it was tied to; other programs believe the config.
+    _spell_rope(config, text_config(unbound.plan.config))
+    if unbound.plan.config["tie_word_embeddings"] and any(HEAD in name.split(".") for name in names.written):
+        # The head is not what it was tied to; other programs believe the config.
         for part in parts:
             part["tie_word_embeddings"] = False
     if packings is not None:
@@ -45,11 +44,31 @@ def converted_config(
     return config
 
 
-def _spell_rope(decoder: dict[str, Any], complete: Mapping[str, Any]) -> None:
-    """Add the names from before transformers 5: mlx-vlm and some of mlx-lm know no others, and take 10000."""
-    if decoder.get("rope_parameters"):
-        older = {key: complete[key] for key in _OLDER_ROPE_KEYS if complete.get(key) is not None}
-        decoder |= {key: value for key, value in older.items() if decoder.get(key) is None}
+def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The whole and the decoder's."""
+    return [config, *(config[key] for key in TEXT_KEYS if isinstance(config.get(key), dict))]
+
+
+def _spell_rope(config: dict[str, Any], complete: Mapping[str, Any]) -> None:
+    """Add the names from before transformers 5: mlx-vlm and some of mlx-lm know no others, and take 10000. Not where
+    the new ones would then be read in another way."""
+    *_, decoder = _parts(config)
+    parameters = decoder.get("rope_parameters") or {}
+    if not parameters or decoder.get("rope_theta") is not None:
+        return
+    # Of layers that differ a scaling cannot say which it is of.
+    differ = any(isinstance(value, Mapping) for value in parameters.values())
+    keys = [key for key in _OLDER_ROPE_KEYS if not (differ and key == "rope_scaling")]
+    added = {key: complete[key] for key in keys if complete.get(key) is not None}
+    decoder |= added
+    if _without_type(text_config(normalise(config))["rope_parameters"]) != _without_type(complete["rope_parameters"]):
+        for key in added:
+            del decoder[key]
+
+
+def _without_type(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The older name of the `rope_type` is no setting of its own."""
+    return {key: value for key, value in parameters.items() if key != "type"}
 
 
 def _spell_float_type(config: dict[str, Any], name: str) -> None:

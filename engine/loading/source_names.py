@@ -20,7 +20,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class SourceNames:
     written: dict[str, str]
-    """By the names in the module; a tower's tensors that had to be rearranged have none."""
+    """By the names in the module. Those have none that are made out of others when they are read: a tower's tensors
+    that are rearranged, or a copy of the embeddings."""
     kept: tuple[str, ...]
     """Tensors of the source that are written as they are: those of towers that had to be rearranged."""
     alone: bool
@@ -28,7 +29,9 @@ class SourceNames:
 
     def aliases(self, path: str) -> tuple[str, ...]:
         """A decoder's layer as other programs call it: `path` in the module, in the source, and without the level
-        that mlx-vlm leaves out in some families."""
+        that mlx-vlm leaves out in some families. None for one that is made out of another when it is read."""
+        if f"{path}.weight" not in self.written:
+            return ()
         written = self.written[f"{path}.weight"].removesuffix(".weight")
         if self.alone:
             return tuple(dict.fromkeys((path.removeprefix(PREFIX), written)))
@@ -41,12 +44,18 @@ def source_names(found: Mapping[str, mx.array], weights: Mapping[str, mx.array],
     by_array = {id(array): name for name, array in found.items()}
     origins = {name: by_array.get(id(array)) for name, array in weights.items()}
     as_it_is = all(origin is not None for name, origin in origins.items() if name.startswith(PREFIX))
-    written = {}
-    for name, origin in origins.items():
+    written: dict[str, str] = {}
+    taken: set[int] = set()
+    # The head last: where it is the embeddings, those have the name.
+    for name in sorted(origins, key=lambda name: HEAD in name.split(".")):
+        origin, array = origins[name], id(weights[name])
+        if array in taken:
+            continue
         if name.startswith(PREFIX) and not as_it_is:
             written[name] = name.removeprefix(PREFIX) if alone else name
         elif origin is not None:
             written[name] = origin
+        taken.add(array)
     sides = _sides(origins)
     left = found.keys() - set(origins.values())
     kept = tuple(name for name in found if name in left and _kept(name, sides, as_it_is))

@@ -81,7 +81,7 @@ def open_model(folder: Path) -> Unbound:
     plan = read_plan(folder)
     model = plan.build()
     found = plan.weights(folder)
-    weights = _sanitized(model, found)
+    weights = sanitized(model, found)
     block = plan.quantization
     packed = packings(model, block, weights, renames(found, weights)) if block else {}
     has_senses = any(not name.startswith(PREFIX) for name in weights)
@@ -100,7 +100,8 @@ def count_parameters(model: VisionLanguageModel) -> int:
     return sum(array.size for _, array in tree_flatten(model.parameters()))
 
 
-def _sanitized(model: VisionLanguageModel, found: dict[str, mx.array]) -> dict[str, mx.array]:
+def sanitized(model: VisionLanguageModel, found: dict[str, mx.array]) -> dict[str, mx.array]:
+    """By the module's names. Raises `CheckpointError` when the model cannot make sense of what was `found`."""
     try:
         return model.sanitize(dict(found))
     except (KeyError, IndexError, ValueError) as error:

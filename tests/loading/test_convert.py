@@ -236,6 +236,15 @@ def test_a_model_that_could_not_be_loaded_is_refused(tiny_llama, tmp_path):
     assert "has no config.json" in refusal(tmp_path, CheckpointError)
 
 
+def test_tensors_that_would_change_each_time_they_are_read_are_refused(tiny_llama, monkeypatch):
+    def raised(_self, weights):
+        raises = {name: array + 1 if "norm" in name else array for name, array in weights.items()}
+        return {f"language_model.{name}": array for name, array in raises.items()}
+
+    monkeypatch.setattr("engine.models.families.text_only.TextOnly.sanitize", raised)
+    assert "norm.weight" in refusal(tiny_llama, CheckpointError)
+
+
 def test_a_recipe_for_other_layers_is_refused(tiny_llama, tmp_path, monkeypatch):
     def unknown(*_):
         raise ValueError("Model does not have expected keys for mixed quant.")

@@ -12,7 +12,18 @@ from engine.api.request import ConvertModel
 from engine.device import Device, DeviceKind
 from engine.loading.convert import plan_conversion
 from engine.loading.convert_files import write
-from tests.reference import test_gemma3, test_idefics3, test_llava, test_qwen2_vl, test_text_only, tiny
+from tests.reference import (
+    test_gemma3,
+    test_gemma4,
+    test_idefics3,
+    test_llava,
+    test_molmo2,
+    test_qwen2_vl,
+    test_qwen3_5,
+    test_step3p7,
+    test_text_only,
+    tiny,
+)
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, difference
 
@@ -37,6 +48,9 @@ CASES = {
         ),
     ),
 }
+
+REARRANGED = (test_gemma4.BASE, test_molmo2.TestOlmo2.case, test_qwen3_5.BASE, test_step3p7.BASE)
+"""Norms that are raised by one, tables that are joined, experts that are parted, positions told layer by layer."""
 
 WAYS = {
     "8-bit": Quantization.of(bits=8, group_size=32),
@@ -66,6 +80,13 @@ def tested(request, tmp_path_factory) -> Converted:
     case = CASES[request.param]
     question = (case.one, [tiny.picture("landscape")]) if case.processor else (case.text, [])
     return Converted(Pair(case, tmp_path_factory.mktemp(request.param)), question)
+
+
+@pytest.mark.parametrize("case", REARRANGED, ids=lambda case: case.name)
+def test_what_is_rearranged_when_it_is_read_is_so_once(case, tmp_path):
+    tested = Converted(Pair(case, tmp_path / "source"), (case.one, [tiny.picture("landscape")]))
+    ours, wanted = tested.converted(tested.pair.folder, tmp_path / "out"), tested.pair.ours
+    assert difference(ours.logits(*tested.question), wanted.logits(*tested.question)) < 1e-5
 
 
 def test_written_anew_it_is_the_same(tested, tmp_path):

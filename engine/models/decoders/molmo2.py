@@ -60,12 +60,14 @@ def sanitize_molmo2_decoder(weights: dict[str, mx.array], config: Config) -> dic
     """The decoder's weights, under `PREFIX` as they are in files of any age, as mlx-lm names them: tables of old and
     new tokens become one, and what lay in one matrix is parted."""
     heads = [config[key] * config["head_dim"] for key in ("num_attention_heads", *["num_key_value_heads"] * 2)]
+    # Files that were written anew for mlx-lm have its names already.
+    renames_norms = config["norm_after"] and not any(".post_feedforward_layernorm." in name for name in weights)
     renamed: dict[str, mx.array] = {}
     for name, tensor in weights.items():
         if not name.startswith(PREFIX):
             renamed[name] = tensor
             continue
-        name = _replaced(name, _RENAMED + (_OLMO2 if config["norm_after"] else ()))
+        name = _replaced(name, _RENAMED + (_OLMO2 if renames_norms else ()))
         stem, _, kind = name.rpartition(".")
         part, _, layer = stem.rpartition(".")
         if layer == "att_proj":
