@@ -43,13 +43,17 @@ class Answer:
     sequence: Sequence
     request: GenerateRequest
     submitted_at: float
-    steps: Iterator[Progress] | None = None
-    """The prompt's remaining pieces of work."""
+    steps: Iterator[Progress | None] | None = None
+    """The prompt's remaining pieces of work; `None` is one without news."""
     prompt: Prompt | None = None
     text: TextStream | None = None
     max_tokens: int = 0
     token_ids: list[int] = field(default_factory=list)
     """Of the answer so far."""
+    cached: int = 0
+    """Tokens of the prompt that were found computed."""
+    need: int = 0
+    """Bytes of memory that are counted for its caches."""
     prefill_started_at: float = 0.0
     first_token_at: float = 0.0
     unsent: list[TokenLogprob] = field(default_factory=list)
@@ -58,14 +62,19 @@ class Answer:
     def generated(self) -> int:
         return len(self.token_ids)
 
+    @property
+    def tokens(self) -> int:
+        """In its caches, or soon."""
+        return len(self.prompt.token_ids) + self.generated if self.prompt else 0
+
 
 class Generation:
     def __init__(self, session: Session, settings: EngineSettings, emit: Emit, fail: Fail) -> None:
         self._session = session
         self._emit = emit
         self._fail = fail
-        self._scheduler = Scheduler(settings.max_running)
-        self._runner = Runner(session.checkpoint.model, settings.cache)
+        self._scheduler = Scheduler(settings.max_running, settings.max_waiting)
+        self._runner = Runner(session.checkpoint.model, settings.cache, session.prefixes, session.features)
         self._answers: dict[str, Answer] = {}
         tokenizer = session.checkpoint.tokenizer
         self._end_ids = frozenset(session.checkpoint.generation.eos_token_ids)
@@ -84,11 +93,12 @@ class Generation:
         return self._scheduler.waiting
 
     def add(self, envelope: Envelope, request: GenerateRequest) -> None:
-        sequence = Sequence(envelope.request_id)
+        """Raises `BusyError` when too many wait already."""
+        sequence = Sequence(envelope.request_id, request.priority)
+        self._scheduler.add(sequence)
         answer = Answer(sequence, request, envelope.submitted_at)
         answer.steps = self._prompt_steps(answer)
         self._answers[envelope.request_id] = answer
-        self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
         if request_id in self._answers:
@@ -109,13 +119,15 @@ class Generation:
 
     def _advance(self, answer: Answer) -> None:
         with self._guard(answer):
-            progress = next(answer.steps, None)
-            if progress is None:
+            try:
+                progress = next(answer.steps)
+            except StopIteration:
                 answer.sequence.phase = Phase.DECODE
-            else:
+                return
+            if progress is not None:
                 self._emit(progress)
 
-    def _prompt_steps(self, answer: Answer) -> Iterator[Progress]:
+    def _prompt_steps(self, answer: Answer) -> Iterator[Progress | None]:
         name = answer.sequence.request_id
         opened = 0
         for prompt in self._session.builder.build(answer.request):
@@ -125,10 +137,26 @@ class Generation:
             answer.prompt = prompt
         answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
         answer.text = self._session.text_stream(answer.request, answer.prompt)
+        yield from self._wait_for_room(answer)
         answer.prefill_started_at = time.monotonic()
-        self._runner.open(name, answer.prompt, self._session.sampler(answer.request, answer.prompt))
-        for stage, done, total in self._runner.prefill(name, answer.prompt):
+        sampler = self._session.sampler(answer.request, answer.prompt)
+        answer.cached = self._runner.open(name, answer.prompt, sampler, answer.request.tenant)
+        for stage, done, total in self._runner.prefill(name):
             yield Progress(name, stage, done, total)
+
+    def _wait_for_room(self, answer: Answer) -> Iterator[None]:
+        """Until there is memory for the answer's caches. Raises `MemoryRefused` if there would not be even if nobody
+        else were answered."""
+        room, tokens = self._session.room, len(answer.prompt.token_ids)
+        need = room.need(tokens, answer.max_tokens)
+        while True:
+            others = [other for other in self._answers.values() if other.need]
+            if room.fits(need, [(other.need, room.bytes(other.tokens)) for other in others]):
+                answer.need = need
+                return
+            if not others:
+                raise room.refusal(need, tokens)
+            yield None
 
     def _decode(self, answers: list[Answer]) -> None:
         try:
@@ -186,7 +214,7 @@ class Generation:
     def _release(self, answer: Answer) -> None:
         if answer.steps is not None:
             answer.steps.close()
-        self._runner.close(answer.sequence.request_id)
+        self._runner.close(answer.sequence.request_id, answer.token_ids)
         self._scheduler.remove(answer.sequence)
         del self._answers[answer.sequence.request_id]
 
@@ -198,6 +226,7 @@ class Generation:
         return Usage(
             prompt_tokens=0 if prompt is None else len(prompt.token_ids),
             completion_tokens=answer.generated,
+            cached_tokens=answer.cached,
             image_tokens=0 if prompt is None else len(prompt.slots),
             context_length=self._session.info.context_length,
         )
@@ -208,7 +237,7 @@ class Generation:
         return Timings(
             load_s=self._session.load_s,
             ttft_s=first - answer.submitted_at if first else 0.0,
-            prompt_tps=_rate(prompt_tokens, first - answer.prefill_started_at) if first else 0.0,
+            prompt_tps=_rate(prompt_tokens - answer.cached, first - answer.prefill_started_at) if first else 0.0,
             generation_tps=_rate(answer.generated - 1, now - first) if first else 0.0,
             peak_memory_bytes=mx.get_peak_memory(),
         )

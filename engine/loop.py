@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from engine import jobs
-from engine.api.errors import ClosedError, EngineError, NoModelError, RequestError
+from engine.api.errors import BusyError, ClosedError, EngineError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, ModelInfo, Status
 from engine.api.request import (
     Cancel,
@@ -183,8 +183,11 @@ class EngineLoop:
         if self._generation is None:
             error = NoModelError("No model is loaded.", "Choose a model first.")
             self._outbox.fail(envelope.request_id, error)
-        else:
+            return
+        try:
             self._generation.add(envelope, request)
+        except BusyError as error:
+            self._outbox.fail(envelope.request_id, error)
 
     def _start_exclusive(self, envelope: Envelope) -> None:
         name, request = envelope.request_id, envelope.request

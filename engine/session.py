@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -15,12 +16,16 @@ from engine.api.errors import ContextError
 from engine.api.events import Modality, ModelInfo, Region
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings, SamplingSettings
+from engine.cache.features import FeatureCache
+from engine.cache.prefix import PrefixCache
 from engine.device import Device, free_memory
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
+from engine.loading.footprint import measure_caches
 from engine.loading.memory import preflight
 from engine.models.grounding.question import Question
 from engine.run.media import MediaReader
 from engine.run.prompt import Prompt, PromptBuilder
+from engine.run.room import Room
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate
 from engine.run.text import TextStream, ThinkingMarkers
@@ -40,6 +45,9 @@ DEFAULTS = SamplingSettings(
 class Session:
     checkpoint: Checkpoint
     builder: PromptBuilder
+    prefixes: PrefixCache
+    features: FeatureCache
+    room: Room
     load_s: float = 0.0
 
     @property
@@ -101,6 +109,7 @@ class Opening:
 
     checkpoint: Checkpoint
     settings: EngineSettings
+    device: Device
     started_at: float
 
     def materialise(self) -> Iterator[tuple[int, int]]:
@@ -113,7 +122,12 @@ class Opening:
         reader = MediaReader(checkpoint.processor, checkpoint.clips, self.settings.media, family.most_pictures)
         template = ChatTemplate(checkpoint.tokenizer, family.chat_template, *reader.markers)
         builder = PromptBuilder(checkpoint.tokenizer, template, reader)
-        return Session(checkpoint, builder, time.monotonic() - self.started_at)
+        cache = self.settings.cache
+        free = partial(free_memory, self.device)
+        prefixes = PrefixCache(free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes)
+        features = FeatureCache(cache.feature_bytes)
+        room = Room(measure_caches(checkpoint.model), free, (prefixes, features), cache.max_kv_bytes)
+        return Session(checkpoint, builder, prefixes, features, room, time.monotonic() - self.started_at)
 
 
 def open_checkpoint(
@@ -128,4 +142,4 @@ def open_checkpoint(
     started_at = time.monotonic()
     checkpoint = prepare(source, folder, device, reclaimable=reclaimable)
     preflight(checkpoint, free_memory(device) + reclaimable, settings)
-    return Opening(checkpoint, settings, started_at)
+    return Opening(checkpoint, settings, device, started_at)

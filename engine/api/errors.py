@@ -70,6 +70,13 @@ class MemoryRefused(EngineError):
     fault = Fault.USER
 
 
+class BusyError(EngineError):
+    """More is asked at once than may wait."""
+
+    code = "busy"
+    fault = Fault.USER
+
+
 class HubError(EngineError):
     """The Hub cannot be reached, or does not have, or does not show, the repository."""
 

@@ -3,21 +3,28 @@
 Knows nothing of who runs next, of text, or of events.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.cache import trim_prompt_cache
 
 from engine.api.events import Stage
 from engine.api.settings import CacheSettings
-from engine.models.base import VisionLanguageModel
-from engine.models.positions import Positions
+from engine.cache.features import FeatureCache
+from engine.cache.prefix import PrefixCache, has_way_back
+from engine.models.base import PreparedMedia, VisionLanguageModel
+from engine.run.prefill import Prefill, Step
 from engine.run.prompt import Prompt
+from engine.run.room import GROWTH
+from engine.run.rows import Rows
 from engine.run.sampler import Draw, Sampler
+
+MOST_CHECKPOINTS = 8
+"""Of one prompt, where caches have no way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,75 +37,146 @@ class Token:
 class Slot:
     """What one request holds on the device."""
 
-    cache: list[Any]
     sampler: Sampler
-    adapter: str | None
-    positions: Positions | None
-    """Of the prompt, where they are not its tokens' numbers."""
+    prefill: Prefill
+    scope: Hashable
+    key: np.ndarray
+    """(L,) int64, of the prompt; see `prefix_key`."""
+    cached: int
+    """Tokens of the prompt that were found computed."""
+    rows: Rows | None = None
+    """Once it decodes."""
     launched: Draw | None = None
     """The next token, under way but not yet read."""
 
 
 class Runner:
-    def __init__(self, model: VisionLanguageModel, settings: CacheSettings) -> None:
+    def __init__(
+        self, model: VisionLanguageModel, settings: CacheSettings, prefixes: PrefixCache, features: FeatureCache
+    ) -> None:
         self._model = model
         self._settings = settings
+        self._prefixes = prefixes
+        self._features = features
         self._slots: dict[str, Slot] = {}
+        self._rows: dict[str | None, Rows] = {}
 
-    def open(self, request_id: str, prompt: Prompt, sampler: Sampler) -> None:
+    def open(self, request_id: str, prompt: Prompt, sampler: Sampler, tenant: str = "") -> int:
+        """Returns how many tokens of the prompt need not be computed. `tenant`: whom prefixes are shared with."""
         adapter = self._model.adapter_for(prompt.media)
-        positions = self._model.positions_for(prompt.token_ids, prompt.slots, prompt.media)
-        cache = self._model.make_cache(self._settings.max_kv_size)
-        self._slots[request_id] = Slot(cache, sampler, adapter, positions)
+        scope, key = (adapter, tenant), prefix_key(prompt)
+        caches, cached = self._model.make_cache(self._settings.max_kv_size), 0
+        last = len(prompt.token_ids) - 1
+        stops = [stop for stop in self._model.prefill_stops(prompt.token_ids, 1) if stop <= last]
+        if self._prefixes.max_bytes and (found := self._prefixes.find(scope, key, stops)) is not None:
+            _hand_over(found.caches, caches)
+            cached = found.length
+        prefill = Prefill(
+            self._model,
+            self._features,
+            prompt,
+            caches,
+            self._settings.prefill_step_size,
+            adapter,
+            self._model.positions_for(prompt.token_ids, prompt.slots, prompt.media),
+            cached,
+        )
+        self._slots[request_id] = Slot(sampler, prefill, scope, key, cached)
+        return cached
 
-    def close(self, request_id: str) -> None:
-        self._slots.pop(request_id, None)
+    def close(self, request_id: str, written: Sequence[int] = ()) -> None:
+        """Let go of a request, which has `written` these tokens; what was computed for it is kept for others."""
+        slot = self._slots.pop(request_id, None)
+        if slot is None:
+            return
+        if slot.rows is None:
+            self._keep(slot, slot.prefill.caches, slot.key[: slot.prefill.done])
+            return
+        caches = slot.rows.leave(request_id)
+        self._keep(slot, caches, np.concatenate([slot.key, np.asarray(written, np.int64)]))
 
-    def prefill(self, request_id: str, prompt: Prompt) -> Iterator[tuple[Stage, int, int]]:
+    def prefill(self, request_id: str) -> Iterator[Step]:
         """Everything up to and including the launch of the first token. Yields after each piece of work."""
         slot = self._slots[request_id]
-        features: list[mx.array] = []
-        for item in prompt.media:
-            for found in self._model.encode_in_pieces(item):
-                if found is not None:
-                    mx.eval(found)
-                    features.append(found)
-                yield Stage.LOOKING, len(features), len(prompt.media)
-        ids = mx.array(prompt.token_ids)[None]
-        embeddings = None
-        if features:
-            embeddings = self._model.embed(ids, mx.array(prompt.slots), mx.concatenate(features))
-        last = ids.shape[1] - 1
-        stops = self._model.prefill_stops(prompt.token_ids, self._settings.prefill_step_size)
-        for start, stop in pairwise([0, *stops]):
-            self._forward(slot, ids, embeddings, start, stop)
-            # Only the caches: the logits of these positions are never asked for, so they are never computed.
-            mx.eval([layer.state for layer in slot.cache])
-            yield Stage.PREFILL, stop, last + 1
-        if stops and stops[-1] > last:
-            # So that the head sees one token, not the whole prompt.
-            trim_prompt_cache(slot.cache, 1)
-        mx.clear_cache()
-        slot.launched = slot.sampler.draw(self._forward(slot, ids, embeddings, last, last + 1)[:, -1])
+        borders = self._borders(slot)
+
+        def passed(done: int) -> None:
+            if done in borders and not has_way_back(slot.prefill.caches, len(slot.key) + GROWTH):
+                self._keep(slot, deepcopy(slot.prefill.caches), slot.key[:done])
+
+        slot.launched = slot.sampler.draw((yield from slot.prefill.work(passed)))
         mx.async_eval(_arrays(slot.launched))
-        yield Stage.PREFILL, last + 1, last + 1
+        yield Stage.PREFILL, len(slot.key), len(slot.key)
 
     def decode(self, request_ids: Sequence[str]) -> dict[str, Token]:
-        """One token each. The token after it is launched before this one is read, so the device never waits."""
-        ready = {name: self._slots[name].launched for name in request_ids}
-        for name, draw in ready.items():
-            slot = self._slots[name]
-            self._model.select_adapter(slot.adapter)
-            shift = slot.positions.shift if slot.positions else 0
-            slot.launched = slot.sampler.draw(self._model(draw.token[None], slot.cache, shift=shift)[:, -1])
-            mx.async_eval(_arrays(slot.launched))
-        return {name: _read(draw) for name, draw in ready.items()}
+        """One token each."""
+        for name in request_ids:
+            if self._slots[name].rows is None:
+                self._join(name)
+        tokens: dict[str, Token] = {}
+        for rows in self._rows.values():
+            if rows.names:
+                tokens |= self._step(rows)
+        return tokens
 
-    def _forward(self, slot: Slot, ids: mx.array, embeddings: mx.array | None, start: int, stop: int) -> mx.array:
-        self._model.select_adapter(slot.adapter)
-        piece = None if embeddings is None else embeddings[:, start:stop]
-        positions = None if slot.positions is None else mx.array(slot.positions.axes[:, None, start:stop])
-        return self._model(ids[:, start:stop], slot.cache, piece, positions=positions)
+    def _join(self, name: str) -> None:
+        slot = self._slots[name]
+        prefill = slot.prefill
+        rows = self._rows.setdefault(prefill.adapter, Rows(self._model, prefill.adapter))
+        rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
+        slot.rows = rows
+
+    def _step(self, rows: Rows) -> dict[str, Token]:
+        """The token after the next is launched before the next is read, so the device never waits."""
+        slots = [self._slots[name] for name in rows.names]
+        ready = [slot.launched for slot in slots]
+        logits = rows.step([draw.token for draw in ready])
+        for number, slot in enumerate(slots):
+            slot.launched = slot.sampler.draw(logits[number : number + 1])
+        mx.async_eval([array for slot in slots for array in _arrays(slot.launched)])
+        return {name: _read(draw) for name, draw in zip(rows.names, ready, strict=True)}
+
+    def _borders(self, slot: Slot) -> frozenset[int]:
+        """Where the caches of a prompt are kept on the way if they have no way back: behind it, and at some of its
+        pieces' ends."""
+        if not self._prefixes.max_bytes:
+            return frozenset()
+        stops = self._model.prefill_stops(slot.prefill.prompt.token_ids, self._settings.prefill_step_size)
+        every = ceil(len(stops) / MOST_CHECKPOINTS)
+        return frozenset(stops[::-1][::every]) if stops else frozenset()
+
+    def _keep(self, slot: Slot, caches: list[Any], key: np.ndarray) -> None:
+        if self._prefixes.max_bytes:
+            self._prefixes.store(slot.scope, key, caches)
+
+
+def prefix_key(prompt: Prompt) -> np.ndarray:
+    """(L,) int64: the prompt's tokens, and in the places of media numbers made of their digests."""
+    key = prompt.token_ids.astype(np.int64)
+    taken = 0
+    for item in prompt.media:
+        key[prompt.slots[taken : taken + item.feature_count]] = _numbers(item)
+        taken += item.feature_count
+    return key
+
+
+def _numbers(item: PreparedMedia) -> np.ndarray:
+    """Negative, so that none is a token's."""
+    start = int(item.digest[:15], 16) if _is_hexadecimal(item.digest) else abs(hash(item.digest)) >> 4
+    return -1 - ((start + np.arange(item.feature_count)) % (1 << 62))
+
+
+def _is_hexadecimal(digest: str) -> bool:
+    return len(digest) >= 15 and all(letter in "0123456789abcdef" for letter in digest[:15])
+
+
+def _hand_over(found: list[Any], fresh: list[Any]) -> None:
+    """What `found` holds, into caches of the kinds that the model makes: a batch gives back plainer ones."""
+    for number, (old, new) in enumerate(zip(found, fresh, strict=True)):
+        if type(old) is type(new):
+            fresh[number] = old
+        else:
+            new.state = old.state
 
 
 def _arrays(draw: Draw) -> list[mx.array]:

@@ -1,11 +1,13 @@
 """Decides who runs in the next step: every answer under way gets its token, and one prompt goes on by one piece.
 
-Knows nothing of tensors, models or events. First come, first served.
+Knows nothing of tensors, models or events. First come, first served, within a priority.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
+from engine.api.errors import BusyError
+from engine.api.request import Priority
 from engine.schedule.sequence import Phase, Sequence
 
 
@@ -18,9 +20,10 @@ class Plan:
 
 
 class Scheduler:
-    def __init__(self, max_running: int) -> None:
+    def __init__(self, max_running: int, max_waiting: int) -> None:
         self._max_running = max_running
-        self._waiting: deque[Sequence] = deque()
+        self._max_waiting = max_waiting
+        self._waiting: dict[Priority, deque[Sequence]] = {priority: deque() for priority in Priority}
         self._running: list[Sequence] = []
 
     @property
@@ -29,24 +32,30 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     @property
     def idle(self) -> bool:
-        return not self._waiting and not self._running
+        return not self.waiting and not self._running
 
     def add(self, sequence: Sequence) -> None:
-        self._waiting.append(sequence)
+        """Raises `BusyError` when as many wait as may."""
+        if self.waiting >= self._max_waiting:
+            raise BusyError(
+                f"{self.waiting} requests wait already, as many as may.", "Ask again when some of them are answered."
+            )
+        self._waiting[sequence.priority].append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Ended, failed or cancelled: the next that waits may take its place."""
         if sequence in self._running:
             self._running.remove(sequence)
         else:
-            self._waiting.remove(sequence)
+            self._waiting[sequence.priority].remove(sequence)
 
     def plan(self) -> Plan:
-        while self._waiting and len(self._running) < self._max_running:
-            self._running.append(self._waiting.popleft())
-        prompt = next((s for s in self._running if s.phase is Phase.PROMPT), None)
+        while self.waiting and len(self._running) < self._max_running:
+            self._running.append(next(queue for queue in self._waiting.values() if queue).popleft())
+        prompts = (s for s in self._running if s.phase is Phase.PROMPT)
+        prompt = min(prompts, key=lambda s: list(Priority).index(s.priority), default=None)
         return Plan(prompt, tuple(s for s in self._running if s.phase is Phase.DECODE))

@@ -1,10 +1,12 @@
-"""The state of one request while it is being answered: which phase it is in and how far.
+"""The state of one request while it is being answered: which phase it is in and who goes first.
 
 Knows nothing of tensors; the runner keeps those under the same id.
 """
 
 from dataclasses import dataclass
 from enum import Enum
+
+from engine.api.request import Priority
 
 
 class Phase(Enum):
@@ -16,4 +18,5 @@ class Phase(Enum):
 @dataclass(slots=True)
 class Sequence:
     request_id: str
+    priority: Priority = Priority.CHAT
     phase: Phase = Phase.PROMPT

@@ -197,10 +197,10 @@ def test_a_prompt_that_fails_ends_alone(client, monkeypatch, caplog):
     running.began()
     prefill = Runner.prefill
 
-    def explode(self, name, prompt):
+    def explode(self, name):
         if name != running.request_id:
             raise MemoryError("[malloc] Unable to allocate 1 byte")
-        return prefill(self, name, prompt)
+        return prefill(self, name)
 
     monkeypatch.setattr(Runner, "prefill", explode)
     assert ask(client, question()).end().code == "out_of_memory"

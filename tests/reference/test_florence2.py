@@ -16,6 +16,8 @@ from transformers.models.florence2.processing_florence2 import Florence2Processo
 from engine.api.errors import CheckpointError, RequestError
 from engine.api.request import Image, Message, Role, Text
 from engine.api.settings import CacheSettings, SamplingSettings
+from engine.cache.features import FeatureCache
+from engine.cache.prefix import PrefixCache
 from engine.loading.config import normalise, read_config
 from engine.models.families.florence2 import FAMILY
 from engine.models.media.tasks import add_answer_tokens, answer_tokens, slot_token
@@ -184,10 +186,10 @@ class Florence2Parity(VisionParity):
     def test_greedy_tokens_of_the_runner(self, pair):
         pictures = [tiny.picture("landscape")]
         ids, media = pair.ours.prompt(self.case.one, pictures)
-        runner = Runner(pair.ours.model, CacheSettings(prefill_step_size=5))
+        runner = Runner(pair.ours.model, CacheSettings(prefill_step_size=5), PrefixCache(0), FeatureCache(0))
         prompt = Prompt(np.array(ids), pair.ours.slots(ids, media), tuple(media), "")
         runner.open("one", prompt, Sampler(SamplingSettings(temperature=0.0), mx.array(ids), seed=0, logprobs=False))
-        *_, (_, done, total) = runner.prefill("one", prompt)
+        *_, (_, done, total) = runner.prefill("one")
         assert done == total == len(ids)
         found = [runner.decode(["one"])["one"].id for _ in range(NEW_TOKENS)]
         assert found == pair.greedy(self.case.one, pictures)

@@ -105,6 +105,8 @@ BASE = Case(
 
 
 class CrossParity(RunnerParity, VisionParity):
+    found_before_more = False
+
     def test_an_answer_sees_what_the_prompt_saw_last(self, pair):
         """Nothing is handed to its tokens; the caches have it."""
         ours, pictures = pair.ours, [tiny.picture("landscape"), tiny.picture("portrait")]

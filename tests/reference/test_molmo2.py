@@ -201,6 +201,8 @@ BASE = Case(
 
 
 class Molmo2Parity(RunnerParity, VisionParity):
+    found_before_more = False
+
     def pixels_of(self, inputs):
         """Each patch is a row there, its channels last."""
         pixels = inputs["pixel_values"].numpy()

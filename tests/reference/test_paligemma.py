@@ -63,12 +63,14 @@ BASE = Case(
 
 
 class TestPaliGemma(RunnerParity, VisionParity):
+    found_again = False
     case = BASE
 
 
 class TestPaliGemma2(RunnerParity, VisionParity):
     """Another decoder: caps on scores and logits, a window shorter than the prompt, keys shared by all queries."""
 
+    found_again = False
     case = replace(
         BASE,
         name="paligemma: gemma2",

@@ -17,6 +17,8 @@ from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
 from engine.api.settings import CacheSettings, SamplingSettings
+from engine.cache.features import FeatureCache
+from engine.cache.prefix import PrefixCache
 from engine.run.prompt import Prompt
 from engine.run.runner import Runner
 from engine.run.sampler import Sampler
@@ -175,7 +177,7 @@ def test_conversations_that_take_turns_do_not_mix(tmp_path):
         "none": (BASE.text, []),
         "one": (BASE.one, [tiny.picture("strip")]),
     }
-    runner = Runner(ours.model, CacheSettings(prefill_step_size=8))
+    runner = Runner(ours.model, CacheSettings(prefill_step_size=8), PrefixCache(0), FeatureCache(0))
     prompts = {}
     for name, (text, pictures) in asked.items():
         ids, media = ours.prompt(text, pictures)
@@ -183,7 +185,7 @@ def test_conversations_that_take_turns_do_not_mix(tmp_path):
         runner.open(
             name, prompts[name], Sampler(SamplingSettings(temperature=0.0), mx.array(ids), seed=0, logprobs=False)
         )
-    for _ in itertools.zip_longest(*(runner.prefill(name, prompts[name]) for name in asked)):
+    for _ in itertools.zip_longest(*(runner.prefill(name) for name in asked)):
         pass
     steps = [runner.decode(list(asked)) for _ in range(NEW_TOKENS)]
     for name, (text, pictures) in asked.items():

@@ -12,7 +12,7 @@ def add(scheduler, *names):
 
 
 def test_prompts_go_one_after_the_other_while_answers_all_decode():
-    scheduler = Scheduler(8)
+    scheduler = Scheduler(8, 9)
     a, b, c = add(scheduler, "a", "b", "c")
     assert scheduler.plan().prompt is a
     a.phase = Phase.DECODE
@@ -22,7 +22,7 @@ def test_prompts_go_one_after_the_other_while_answers_all_decode():
 
 
 def test_no_more_run_than_allowed_and_the_next_follows_when_one_ends():
-    scheduler = Scheduler(2)
+    scheduler = Scheduler(2, 9)
     a, b, c = add(scheduler, "a", "b", "c")
     a.phase = b.phase = Phase.DECODE
     assert scheduler.plan().prompt is None
@@ -32,7 +32,7 @@ def test_no_more_run_than_allowed_and_the_next_follows_when_one_ends():
 
 
 def test_one_that_waits_can_be_removed():
-    scheduler = Scheduler(1)
+    scheduler = Scheduler(1, 9)
     a, b = add(scheduler, "a", "b")
     scheduler.plan()
     scheduler.remove(b)
