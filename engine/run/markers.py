@@ -12,6 +12,7 @@ from typing import Any
 from engine.api.errors import CheckpointError, RequestError
 from engine.api.events import Modality
 from engine.api.request import Image, MediaPart, Message, Part, Text
+from engine.api.tools import Tool, ToolCall, ToolResult
 from engine.models.base import MediaProcessor, PreparedMedia
 from engine.models.clips import ClipProcessor
 
@@ -45,19 +46,33 @@ class Markers:
         self._protected = tuple(sorted({*self._modalities, *slots}, key=len, reverse=True))
         self._pattern = _any_of(self._modalities)
 
-    def set_typed_aside(self, messages: Sequence[Message]) -> tuple[Typed, Sequence[Message]]:
+    def set_typed_aside(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> tuple[Typed, Sequence[Message], Sequence[Tool]]:
+        """In what people wrote, and in what tools say of themselves, were given and gave."""
         pattern = _any_of(self._protected)
-        if not any(pattern.search(message.text) for message in messages):
-            return Typed(), messages
+        texts = [text for message in messages for part in message.parts for text in _texts(part)]
+        texts += [text for tool in tools for text in (tool.description, tool.parameters)]
+        if not any(map(pattern.search, texts)):
+            return Typed(), messages, tools
         typed = Typed(secrets.token_hex(16), self._protected)
 
-        def swap(part: Part) -> Part:
-            if not isinstance(part, Text):
-                return part
-            stand_in = lambda found: f"{typed.nonce}<{typed.words.index(found[0])}>"  # noqa: E731
-            return Text(pattern.sub(stand_in, part.text))
+        def swap(text: str) -> str:
+            return pattern.sub(lambda found: f"{typed.nonce}<{typed.words.index(found[0])}>", text)
 
-        return typed, [replace(message, parts=tuple(map(swap, message.parts))) for message in messages]
+        def swapped(part: Part) -> Part:
+            match part:
+                case Text() | ToolResult():
+                    return replace(part, text=swap(part.text))
+                case ToolCall():
+                    return replace(part, name=swap(part.name), arguments_json=swap(part.arguments_json))
+            return part
+
+        return (
+            typed,
+            [replace(message, parts=tuple(map(swapped, message.parts))) for message in messages],
+            [replace(tool, description=swap(tool.description), parameters=swap(tool.parameters)) for tool in tools],
+        )
 
     def check(self, text: str, parts: Sequence[MediaPart]) -> None:
         """Raises `CheckpointError` unless the template wrote one marker for each of the media, in their order."""
@@ -83,6 +98,15 @@ class Markers:
             )
         expansions = iter(media)
         return self._pattern.sub(lambda _: next(expansions).expansion, text)
+
+
+def _texts(part: Part) -> tuple[str, ...]:
+    match part:
+        case Text() | ToolResult():
+            return (part.text,)
+        case ToolCall():
+            return (part.name, part.arguments_json)
+    return ()
 
 
 def _any_of(words: Sequence[str] | dict[str, Modality]) -> re.Pattern[str]:

@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from PIL.Image import Resampling
 
 from engine.api.errors import RequestError
-from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Text, Video
+from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Video
 from engine.api.settings import MediaLimits
 from engine.models.base import MediaProcessor, PreparedMedia
 from engine.models.clips import ClipFacts, ClipPlan, ClipProcessor, ClipWish
@@ -67,7 +67,7 @@ class MediaReader:
             for part in message.parts:
                 parts += yield from self._settled(part)
             settled.append(Message(message.role, tuple(parts)))
-        self._check([part for message in settled for part in message.parts if not isinstance(part, Text)])
+        self._check(media_of(tuple(settled)))
         return tuple(settled)
 
     def prepare(self, part: MediaPart, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
@@ -137,7 +137,7 @@ def media_of(conversation: Conversation) -> list[MediaPart]:
     """In the order of their markers."""
     if isinstance(conversation, RenderedPrompt):
         return list(conversation.media)
-    return [part for message in conversation for part in message.parts if not isinstance(part, Text)]
+    return [part for message in conversation for part in message.parts if isinstance(part, MediaPart)]
 
 
 def _refusal(part: MediaPart, *, takes_pictures: bool) -> RequestError:

@@ -16,6 +16,7 @@ from engine.models.pictures import Pair
 from engine.run.markers import Markers, Typed
 from engine.run.media import Conversation, MediaReader, Prepared, media_of
 from engine.run.template import ChatTemplate
+from engine.run.tools import offered_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class PromptBuilder:
             bos = getattr(self._tokenizer, "bos_token", None)
             special = not (bos and text.startswith(bos))
         else:
-            typed, messages = self._markers.set_typed_aside(conversation)
-            text = self._template.render(messages, dict(request.template_options))
+            typed, messages, tools = self._markers.set_typed_aside(conversation, offered_tools(request))
+            text = self._template.render(messages, dict(request.template_options), tools)
             self._markers.check(text, media_of(conversation))
             special = False
         ids, slots = self._tokenise(text, media, typed=typed, special=special)

@@ -1,0 +1,55 @@
+"""What the answers of one model may hold besides text, and what reads it: thinking, and calls of tools.
+
+Knows nothing of sequences, caches or events.
+"""
+
+from typing import Any
+
+from engine.api.errors import RequestError
+from engine.api.request import GenerateRequest
+from engine.run.text import TextStream
+from engine.run.thinking import ThinkingBudget, find_thinking
+from engine.run.tools import NO_FORMAT, CallReader, find_tool_format, offered_tools
+
+
+class AnswerForm:
+    """One model's; `template` is the text of its chat template, `tokenizer` mlx-lm's wrapper."""
+
+    def __init__(self, tokenizer: Any, template: str) -> None:
+        self._tokenizer = tokenizer
+        self._thinking = find_thinking(tokenizer, template)
+        self._tools = find_tool_format(tokenizer, template)
+        self._control = frozenset(tokenizer.all_special_ids) - self._ids(self._thinking.words if self._thinking else ())
+
+    def stream(self, request: GenerateRequest, prompt: str) -> TextStream:
+        """What takes the tokens of one answer to `prompt`, as rendered. Raises `RequestError` for a choice of tools
+        that cannot be held to."""
+        tools = offered_tools(request)
+        known = self._tools if tools else None
+        return TextStream(
+            self._tokenizer.detokenizer,
+            request.stop,
+            self._thinking and self._thinking.at(prompt),
+            known and CallReader(known, tools),
+            self._control - self._ids(known.words) if known else self._control,
+            (NO_FORMAT,) if tools and known is None else (),
+        )
+
+    def budget(self, request: GenerateRequest, prompt: str) -> ThinkingBudget | None:
+        """What ends the thinking of that answer, if it is limited. Raises `RequestError` where a model never thinks."""
+        if request.thinking_budget is None:
+            return None
+        if self._thinking is None:
+            raise RequestError(
+                "This model does not think before it answers, so thinking_budget would do nothing.",
+                "Leave it out, or choose a model that thinks.",
+                code="unsupported_option",
+            )
+        closing = self._encode(self._thinking.closing or self._thinking.end)
+        return ThinkingBudget(request.thinking_budget, self.stream(request, prompt), closing)
+
+    def _encode(self, word: str) -> list[int]:
+        return list(self._tokenizer.encode(word, add_special_tokens=False))
+
+    def _ids(self, words: tuple[str, ...]) -> frozenset[int]:
+        return frozenset(token for word in words for token in self._encode(word))
