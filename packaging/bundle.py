@@ -20,6 +20,7 @@ UNZIPPED = {
     "tokenizers": "compiled",
     "safetensors": "compiled",
     "huggingface_hub": "imports lazily by name",
+    "llguidance": "compiled; imported when the first answer is held to a form",
     "hf_xet": "compiled; imported by name when a download starts",
     "numpy": "compiled, with libraries of its own",
     "PIL": "compiled, with libraries of its own; plugins are imported by name",

@@ -90,7 +90,7 @@ def _check_text(name: str, text: str) -> None:
 def _canonical(text: str) -> str:
     try:
         schema = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
-        written = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        written = json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"The JSON schema is not JSON: {error}.", _SCHEMA_HINT) from error
     if not isinstance(schema, dict | bool):

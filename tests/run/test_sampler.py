@@ -7,7 +7,9 @@ import torch
 from transformers.generation import logits_process as reference
 
 from engine.api.settings import SamplingSettings
-from engine.run.sampler import Sampler, min_p_filter, no_repeat_ngram, repetition_penalty, top_k_filter, top_p_filter
+from engine.run.filters import min_p_filter, top_k_filter, top_p_filter
+from engine.run.penalties import no_repeat_ngram, repetition_penalty
+from engine.run.sampler import Sampler
 
 
 @pytest.fixture
