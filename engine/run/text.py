@@ -122,7 +122,8 @@ class TextStream:
                 return pieces
         keep = 0 if final else self._kept()
         text = self._take(len(self._held) - keep)
-        self._emit(pieces, "" if self._after_call and text.isspace() else text)
+        is_gap = self._after_call and not self._in_call and not self.thinking and text.isspace()
+        self._emit(pieces, "" if is_gap else text)
         return pieces
 
     def _edges(self) -> dict[str, Edge]:
