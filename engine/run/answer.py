@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest
+from engine.constrain.thinking import ThinkingBlock
 from engine.run.text import TextStream
 from engine.run.thinking import ThinkingBudget, find_thinking
 from engine.run.tools import NO_FORMAT, CallReader, find_tool_format, offered_tools
@@ -47,6 +48,15 @@ class AnswerForm:
             )
         closing = self._encode(self._thinking.closing or self._thinking.end)
         return ThinkingBudget(request.thinking_budget, self.stream(request, prompt), closing)
+
+    def block(self, prompt: str) -> ThinkingBlock | None:
+        """The thinking that a form of the answer has to let pass first."""
+        if self._thinking is None:
+            return None
+        end = self._thinking.closing or self._thinking.end
+        start_ids, end_ids = self._encode(self._thinking.start), self._encode(end)
+        is_open = self._thinking.at(prompt).open
+        return ThinkingBlock(tuple(start_ids), tuple(end_ids), end, self._tokenizer.decode, is_open)
 
     def _encode(self, word: str) -> list[int]:
         return list(self._tokenizer.encode(word, add_special_tokens=False))

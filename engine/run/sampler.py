@@ -13,6 +13,7 @@ from engine.constrain.constraint import Constraint
 from engine.run.draw import Draw, Likeliest
 from engine.run.filters import XTC_THRESHOLD, filters_of, xtc_filter
 from engine.run.penalties import logit_bias, no_repeat_ngram, penalties_of
+from engine.run.thinking import ThinkingBudget
 
 LEAST = -1e20
 """The logit of a token that is forbidden, where a constraint may allow nothing else."""
@@ -33,6 +34,7 @@ class Sampler:
         logprobs: bool,
         alternatives: int = 0,
         constraint: Constraint | None = None,
+        budget: ThinkingBudget | None = None,
         spared: Sequence[int] = (),
     ) -> None:
         """`settings` with every choice made; `prompt` (L,) are the tokens the penalties already count; `alternatives`
@@ -43,6 +45,7 @@ class Sampler:
         self._logprobs = logprobs
         self._alternatives = alternatives
         self._constraint = constraint
+        self._budget = budget
         self._bias = logit_bias(settings.logit_bias) if settings.logit_bias else None
         self._penalties = penalties_of(settings)
         self._ngram = no_repeat_ngram(settings.no_repeat_ngram_size) if settings.no_repeat_ngram_size else None
@@ -58,7 +61,7 @@ class Sampler:
     @property
     def waits(self) -> bool:
         """Whether every token drawn so far has to be accepted before the next draw."""
-        return self._constraint is not None and self._constraint.waits
+        return any(part is not None and part.waits for part in (self._constraint, self._budget))
 
     @property
     def stopped(self) -> bool:
@@ -67,15 +70,20 @@ class Sampler:
 
     def accept(self, token: int) -> None:
         """Raises `RequestError` when the constraint becomes too much work."""
+        if self._budget is not None:
+            self._budget.accept(token)
         if self._constraint is not None:
             self._constraint.accept(token)
 
     def draw(self, logits: mx.array, forced: int | None = None) -> Draw:
-        """`logits` (1, V) of the next token, any float type. A `forced` token is drawn whatever they say.
+        """`logits` (1, V) of the next token, any float type. A `forced` token is drawn whatever they say, as is
+        what ends thinking at the end of its budget.
 
         Raises `RequestError` for a bias of a token that the model has not, and what the constraint raises.
         """
         logits = logits.astype(mx.float32)
+        if forced is None and self._budget is not None:
+            forced = self._budget.forced()
         token = self._choose(logits) if forced is None else mx.array([forced], dtype=mx.uint32)
         self._remember(token)
         if not self._logprobs:

@@ -2,11 +2,14 @@
 
 from types import SimpleNamespace
 
+import mlx.core as mx
 import pytest
 
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest
+from engine.api.settings import SamplingSettings
 from engine.run.answer import AnswerForm
+from engine.run.sampler import Sampler
 from engine.run.text import Piece, TextStream
 from engine.run.thinking import HARMONY, ThinkingBudget, ThinkingMarkers, find_thinking
 
@@ -249,6 +252,28 @@ def test_a_budget_of_a_real_tokenizer_ends_in_its_own_tokens(tokenizer):
         drawn.append(letter if forced is None else forced)
         budget.accept(drawn[-1])
     assert tokenizer.decode(drawn) == "ab</think>klmnop"
+
+
+def test_a_sampler_draws_what_its_budget_forces(tokenizer):
+    end = tokenizer.encode("</think>", add_special_tokens=False)
+    budget = AnswerForm(tokenizer, "<think></think>").budget(GenerateRequest((), thinking_budget=1), "<think>")
+    sampler = Sampler(SamplingSettings(temperature=0.0), mx.array([1]), seed=0, logprobs=True, budget=budget)
+    logits = mx.zeros((1, 300)).at[:, ord("x")].add(3)
+    drawn, logprobs = [], []
+    for _ in range(len(end) + 3):
+        assert sampler.waits or len(drawn) > len(end)
+        draw = sampler.draw(logits)
+        drawn.append(draw.token.item())
+        logprobs.append(draw.logprob.item())
+        sampler.accept(drawn[-1])
+    assert drawn == [ord("x"), *end, ord("x"), ord("x")]
+    assert logprobs[1] == pytest.approx(logprobs[0] - 3, abs=1e-5)
+
+
+def test_the_block_that_a_form_lets_pass(tokenizer):
+    block = AnswerForm(tokenizer, "<think></think>").block("<|assistant|><think>\n")
+    assert (tokenizer.decode(block.start), block.decode(block.end), block.is_open) == ("<think>", block.end_text, True)
+    assert AnswerForm(tokenizer, "").block("") is None
 
 
 def test_without_a_limit_there_is_no_budget(tokenizer):
