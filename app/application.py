@@ -20,10 +20,12 @@ from app.file_opener import FileOpener
 from app.options import Options
 from app.preferences import Preferences
 from app.start_report import print_start_report
-from app.state.attachments import AttachmentTray, is_picture
+from app.state.attachments import AttachmentTray
 from app.state.catalogue import Machine, read_catalogue
 from app.state.chat import ChatState
+from app.state.media_kinds import is_picture
 from app.state.models import STARTER, ModelsState
+from app.state.senses import senses_of
 from app.stream_buffer import StreamBuffer
 from app.theme import follow_system
 from app.thumbnails import ThumbnailLoader
@@ -93,6 +95,7 @@ class Application(QObject):
             told.connect(self.chat.take)
             told.connect(self.models.take)
         bridge.status_changed.connect(self.models.take)
+        self.models.changed.connect(lambda models: self.chat.tray.set_senses(senses_of(models)))
         self.models.loaded_source.connect(self._on_model_loaded)
         self.window.closing.connect(self._on_closing)
 

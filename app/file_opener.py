@@ -1,4 +1,4 @@
-"""Pictures opened with Fovea from the Finder, or dropped on its icon.
+"""Pictures and clips opened with Fovea from the Finder, or dropped on its icon.
 
 Knows nothing of what becomes of them. Only macOS sends these events.
 """

@@ -24,9 +24,9 @@ class Options:
 
 def parse_options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
-        prog="fovea-app", description="Drop a picture on the window, ask, and watch the answer stream in."
+        prog="fovea-app", description="Drop a picture or a clip on the window, ask, and watch the answer stream in."
     )
-    parser.add_argument("pictures", metavar="PICTURE", nargs="*", type=Path, help="attach this picture")
+    parser.add_argument("pictures", metavar="FILE", nargs="*", type=Path, help="attach this picture or clip")
     parser.add_argument("--model", help="a folder, a Hub repository on this machine, or 'starter'")
     parser.add_argument("--selftest", action="store_true", help="check this installation, print a JSON report, exit")
     parser.add_argument(

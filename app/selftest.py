@@ -21,7 +21,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from app.application import Application, build_qt, leave_at_once
 from app.options import Options
 from app.preferences import Preferences
-from app.state.chat import Outcome
+from app.state.exchange import Outcome
 from engine.api.events import Modality
 from engine.api.settings import EngineSettings
 

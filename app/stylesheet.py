@@ -3,7 +3,7 @@
 Knows no colour of its own; widgets choose their look by class, or by the dynamic property `role`:
 
     QPushButton      role = primary | quiet | float
-    QToolButton      always quiet; role = round (send, stop) | fold
+    QToolButton      always quiet; role = round (send, stop) | fold | choice
     QLabel           role = title | heading | muted | caption | error
     QFrame, QWidget  role = card | composer | chip | banner (tone = error | info) | drop (lit = true | false) | bubble
 """
@@ -26,6 +26,7 @@ QLabel[role="title"] { font-size: ${title}pt; font-weight: 600; }
 QLabel[role="heading"] { font-size: ${heading}pt; font-weight: 600; }
 QLabel[role="muted"] { color: $muted; }
 QLabel[role="caption"] { color: $muted; font-size: ${caption}pt; }
+QLabel[role="caption"][tone="error"] { color: $error; }
 QLabel[role="error"] { color: $error; }
 
 QPushButton {
@@ -117,8 +118,10 @@ QFrame[role="bubble"] { background: $bubble; border: none; border-radius: ${larg
 QPushButton[role="float"] { border-radius: 15px; padding: 4px 16px; }
 QPushButton[role="float"]:focus { padding: 3px 15px; }
 QToolButton[role="fold"] { color: $muted; padding: 2px 8px 2px 2px; }
+QToolButton[role="choice"] { font-size: ${caption}pt; padding: 0 3px; }
 QToolButton[role="fold"]:checked { background: transparent; }
 QTextBrowser[role="text"][tone="muted"] { color: $muted; }
+QTextBrowser[role="text"][tone="note"] { color: $muted; font-size: ${caption}pt; }
 QTextBrowser[role="text"][tone="error"] { color: $error; }
 QTextBrowser[role="text"] { background: transparent; border: none; padding: 0; }
 QTextBrowser[role="text"]:focus { border: none; padding: 0; }

@@ -1,13 +1,20 @@
-"""Small versions of pictures, made beside the window's thread so that a large photo never stops it.
+"""Small versions of pictures and clips, made beside the window's thread so that a large one never stops it.
 
-Knows nothing of chips or transcripts. A picture that Qt cannot read simply has no thumbnail; the engine may still
-read it (HEIC on Linux, for one).
+Knows nothing of chips or transcripts. What cannot be read simply has no thumbnail; the engine may still read it (HEIC
+on Linux, for one), and says what is wrong otherwise.
 """
 
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QRunnable, QSize, Qt, QThreadPool, Signal
 from PySide6.QtGui import QImage, QImageReader
+
+from app.clip_poster import Poster, read_animation, read_poster
+from app.state.attachment import FileFacts
+from app.state.media_kinds import MediaKind
+from engine.api.media_format import HEAD_BYTES, ClipFormat, clip_format, picture_format
 
 MAX_PIXELS = 40_000_000
 """Beyond this a picture gets no thumbnail: most formats would have to be decoded whole."""
@@ -32,10 +39,34 @@ def read_thumbnail(source: Path | bytes, edge: int) -> QImage:
     return reader.read()
 
 
-class ThumbnailLoader(QObject):
-    """Signals: `loaded(key, image)`, for pictures that could be read."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    image: QImage
+    """Null where there is none."""
+    facts: FileFacts | None = None
+    """`None` where the file is neither a picture nor a clip, or cannot be read."""
 
-    loaded = Signal(int, QImage)
+
+def read_preview(source: Path | bytes, edge: int) -> Preview:
+    """What can be seen and known of a file, whatever its name says of it."""
+    try:
+        with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
+            head = file.read(HEAD_BYTES)
+            # Whole only if it is a picture: anything else may be as large as a disk.
+            data = head + file.read() if picture_format(head) is not None else None
+    except OSError:
+        return Preview(QImage())
+    if data is not None:
+        return _picture_preview(data, edge)
+    if clip_format(head) is not None and isinstance(source, Path):
+        return _clip_preview(read_poster(source, edge), None)
+    return Preview(QImage())
+
+
+class ThumbnailLoader(QObject):
+    """Signals: `loaded(key, Preview)`, for everything that was to be loaded."""
+
+    loaded = Signal(int, object)
 
     def __init__(self, edge: int, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +92,15 @@ class _Reading(QRunnable):
         self._edge = edge
 
     def run(self) -> None:
-        image = read_thumbnail(self._source, self._edge)
-        if not image.isNull():
-            self._loader.loaded.emit(self._key, image)
+        self._loader.loaded.emit(self._key, read_preview(self._source, self._edge))
+
+
+def _picture_preview(data: bytes, edge: int) -> Preview:
+    animation = read_animation(data, edge) if clip_format(data[:HEAD_BYTES]) is ClipFormat.GIF else None
+    if animation is not None:
+        return _clip_preview(animation, data)
+    return Preview(read_thumbnail(data, edge), FileFacts(MediaKind.PICTURE, data=data))
+
+
+def _clip_preview(poster: Poster, data: bytes | None) -> Preview:
+    return Preview(poster.image, FileFacts(MediaKind.CLIP, poster.duration, data))

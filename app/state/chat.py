@@ -4,80 +4,33 @@ Knows nothing of widgets, of which model answers, or of how text is drawn; it ha
 each time and hears of the answer through `take`.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-
-from app.state.attachments import Attachment, AttachmentTray, kept
+from app.state.attachment import Attachment, FileFacts
+from app.state.attachment_words import question_about
+from app.state.attachments import AttachmentTray
+from app.state.chat_changes import (
+    AnswerBegan,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerGrew,
+    AnswerProgressed,
+    Asked,
+    ChatChange,
+    Cleared,
+    Hindered,
+    ThinkingGrew,
+    Unhindered,
+)
+from app.state.conversation import attached_to, conversation
 from app.state.engine_port import EnginePort
+from app.state.exchange import Exchange, Outcome
 from app.state.notice import Notice
+from app.state.obstacle import Obstacle, find_obstacle
 from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta, ThinkingDelta
-from engine.api.request import GenerateRequest, Image, Message, Part, Role, Text
-
-
-class Outcome(Enum):
-    RUNNING = "running"
-    COMPLETE = "complete"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A question with its pictures, and what came of it."""
-
-    question: str
-    attachments: tuple[Attachment, ...]
-    answer: str = ""
-    outcome: Outcome = Outcome.RUNNING
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    question: str
-    attachments: tuple[Attachment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerBegan:
-    again: bool
-    """Whether it takes the place of the answer before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerGrew:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ThinkingGrew:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerProgressed:
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerEnded:
-    finished: Finished
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFailed:
-    failed: Failed
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    pass
-
-
-ChatChange = Asked | AnswerBegan | AnswerGrew | ThinkingGrew | AnswerProgressed | AnswerEnded | AnswerFailed | Cleared
+from engine.api.request import GenerateRequest
 
 
 class ChatState:
-    """Attributes: `changed` sends one `ChatChange` after another; `tray` holds the pictures of the next question."""
+    """Attributes: `changed` sends one `ChatChange` after another; `tray` holds what goes with the next question."""
 
     def __init__(self, engine: EnginePort, tray: AttachmentTray) -> None:
         self.changed: Notice[ChatChange] = Notice()
@@ -85,6 +38,8 @@ class ChatState:
         self._engine = engine
         self._exchanges: list[Exchange] = []
         self._request_id: str | None = None
+        self._obstacle: Obstacle | None = None
+        tray.changed.connect(lambda _items: self._look_again())
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -95,13 +50,15 @@ class ChatState:
         return self._request_id is not None
 
     def send(self, text: str) -> bool:
-        """Ask, with the pictures in the tray. Returns whether anything was asked."""
+        """Ask, with what is in the tray. Returns whether anything was asked."""
         question = text.strip()
         if self.running or not (question or self.tray.items):
             return False
+        if self._is_hindered(self.tray.items, attached_to(self._exchanges)):
+            return False
         attachments = self.tray.take_all()
-        question = question or _question_about(len(attachments))
-        self._exchanges.append(Exchange(question, tuple(map(kept, attachments))))
+        question = question or question_about(attachments)
+        self._exchanges.append(Exchange(question, attachments))
         self.changed.send(Asked(question, attachments))
         self._ask(again=False)
         return True
@@ -111,9 +68,20 @@ class ChatState:
         if self.running or not self._exchanges:
             return False
         last = self._exchanges[-1]
+        if self._is_hindered((), (*attached_to(self._exchanges[:-1]), *last.attachments)):
+            return False
         last.answer, last.outcome = "", Outcome.RUNNING
         self._ask(again=True)
         return True
+
+    def learn(self, key: int, facts: FileFacts) -> None:
+        """What an attached file has turned out to hold, before or after it was sent."""
+        if self.tray.learn(key, facts):
+            return
+        for exchange in self._exchanges:
+            exchange.attachments = tuple(
+                item.knowing(facts) if item.key == key else item for item in exchange.attachments
+            )
 
     def stop(self) -> None:
         if self._request_id is not None:
@@ -123,6 +91,7 @@ class ChatState:
         """Begin a new conversation. What was still being answered is stopped and no longer listened to."""
         self.stop()
         self._request_id = None
+        self._obstacle = None
         self._exchanges.clear()
         self.tray.take_all()
         self.changed.send(Cleared())
@@ -153,32 +122,20 @@ class ChatState:
                 pass
 
     def _ask(self, *, again: bool) -> None:
-        self._request_id = self._engine.submit(GenerateRequest(conversation(self._exchanges)))
+        self._request_id = self._engine.submit(GenerateRequest(conversation(self._exchanges, self.tray.senses)))
         self.changed.send(AnswerBegan(again))
 
+    def _is_hindered(self, new: tuple[Attachment, ...], earlier: tuple[Attachment, ...]) -> bool:
+        """Says so, if it is."""
+        self._obstacle = find_obstacle(new, earlier, self.tray.senses)
+        if self._obstacle is not None:
+            self.changed.send(Hindered(self._obstacle))
+        return self._obstacle is not None
 
-def conversation(exchanges: list[Exchange]) -> tuple[Message, ...]:
-    """What the model is to read, ending with the question to be answered.
-
-    A question that failed is left out, so that one bad picture does not spoil every later turn. Questions that were
-    stopped before an answer came are joined with the next one: many chat templates want the two sides to alternate.
-    """
-    messages: list[Message] = []
-    waiting: tuple[Part, ...] = ()
-    for exchange in exchanges:
-        if exchange.outcome is Outcome.FAILED:
-            continue
-        images = tuple(Image(item.source, item.name) for item in exchange.attachments)
-        text = f"\n\n{exchange.question}" if waiting else exchange.question
-        waiting = (*waiting, *images, Text(text))
-        if exchange.answer:
-            messages.append(Message(Role.USER, waiting))
-            messages.append(Message(Role.ASSISTANT, (Text(exchange.answer),)))
-            waiting = ()
-    if waiting:
-        messages.append(Message(Role.USER, waiting))
-    return tuple(messages)
-
-
-def _question_about(pictures: int) -> str:
-    return "What is in this picture?" if pictures == 1 else "What is in these pictures?"
+    def _look_again(self) -> None:
+        """What was in the way may have gone with an attachment, or with the model."""
+        if self._obstacle is None:
+            return
+        if find_obstacle(self.tray.items, attached_to(self._exchanges), self.tray.senses) is None:
+            gone, self._obstacle = self._obstacle, None
+            self.changed.send(Unhindered(gone))

@@ -10,7 +10,7 @@ _STAGES = {
     Stage.READING: "Opening the model",
     Stage.LOADING: "Loading",
     Stage.CONVERTING: "Writing the model",
-    Stage.LOOKING: "Looking at the picture",
+    Stage.LOOKING: "Looking",
     Stage.PREFILL: "Reading",
 }
 
@@ -24,6 +24,15 @@ def bytes_text(count: int) -> str:
     unit = ("", "KB", "MB", "GB", "TB")[exponent]
     number = f"{size:.1f}" if size < 9.95 else f"{size:.0f}"
     return f"{number}\u00a0{unit}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """As players show it: "0:07", "1:02:30". Empty where it is not known; what is not nothing is a second."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def count_text(count: int, noun: str) -> str:

@@ -1,7 +1,9 @@
-"""One answer: thinking, text, what went wrong, and the row beneath with copy, try again and the statistics.
+"""One answer: thinking, text, what went wrong or is to be noted, and the row beneath: copy, try again, statistics.
 
 Knows nothing of the engine or of the clipboard.
 """
+
+from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QUrl, Signal
 from PySide6.QtGui import QEnterEvent
@@ -35,6 +37,7 @@ class AnswerTurn(QWidget):
         self.text.copy_requested.connect(self.copy_requested)
         self.busy = Pulse()
         self.error: TextPane | None = None
+        self.notes: list[TextPane] = []
         self.copy_button = CopyButton("Copy the answer")
         self.copy_button.clicked.connect(lambda: self.copy_requested.emit(self.text.source))
         self.again_button = QuietButton("refresh", "Answer again")
@@ -59,14 +62,16 @@ class AnswerTurn(QWidget):
             self.layout().insertWidget(0, self.thinking)
         self.thinking.append(text)
 
-    def end(self, footer: str, error: str = "") -> None:
-        """The answer is over: `footer` says how it went, `error` what went wrong."""
+    def end(self, footer: str, error: str = "", notes: Sequence[str] = ()) -> None:
+        """The answer is over: `footer` says how it went, `error` what went wrong, `notes` what ought to be known."""
         self.busy.stop()
         self.text.finish()
         if self.thinking is not None:
             self.thinking.finish()
         if error:
             self._show_error(error)
+        for note in notes:
+            self._add_note(note)
         self.footer.setText(footer)
         self.footer.setVisible(bool(footer))
         self.copy_button.setVisible(bool(self.text.source))
@@ -79,6 +84,13 @@ class AnswerTurn(QWidget):
             self.error.setProperty("tone", "error")
             self.layout().insertWidget(self.layout().indexOf(self._foot), self.error)
         self.error.show_plain(message)
+
+    def _add_note(self, sentence: str) -> None:
+        note = TextPane("Note")
+        note.setProperty("tone", "note")
+        self.layout().insertWidget(self.layout().indexOf(self._foot), note)
+        note.show_plain(sentence)
+        self.notes.append(note)
 
     def set_last(self, is_last: bool) -> None:
         """Only the last answer can be asked for again; its buttons are always in sight."""

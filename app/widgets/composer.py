@@ -1,13 +1,17 @@
-"""The box at the foot of the chat: the question, its pictures, and the buttons to attach, send and stop.
+"""The box at the foot of the chat: the question, its attachments, and the buttons to attach, send and stop.
 
 Knows nothing of the conversation; it says what a person wants and shows what it is told.
 """
+
+from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QImage, QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.state.attachments import Attachment
+from app.state.attachment import Attachment
+from app.state.attachment_words import attach_tip
+from app.state.senses import Senses
 from app.widgets.attachment_chips import AttachmentChips
 from app.widgets.icon_button import IconButton
 from app.widgets.prompt_edit import PromptEdit
@@ -15,12 +19,14 @@ from app.widgets.prompt_edit import PromptEdit
 
 class Composer(QFrame):
     """Signals: `send_requested(str)`, `stop_requested()`, `attach_requested()`, `removed(key)`,
-    `files_pasted(list[Path])`, `image_pasted(QImage)`."""
+    `frames_chosen(key, frames)`, `learned(key, FileFacts)`, `files_pasted(list[Path])`, `image_pasted(QImage)`."""
 
     send_requested = Signal(str)
     stop_requested = Signal()
     attach_requested = Signal()
     removed = Signal(int)
+    frames_chosen = Signal(int, int)
+    learned = Signal(int, object)
     files_pasted = Signal(list)
     image_pasted = Signal(QImage)
 
@@ -30,12 +36,11 @@ class Composer(QFrame):
         self._running = False
         self._chips = AttachmentChips()
         self.edit = PromptEdit()
-        keys = QKeySequence(QKeySequence.StandardKey.Open).toString(QKeySequence.SequenceFormat.NativeText)
-        self.attach_button = IconButton("attach", "Attach pictures", f"Attach pictures ({keys})")
+        self.attach_button = IconButton("attach", "Attach pictures or clips")
         self.send_button = IconButton("send", "Send", role="round")
         self._lay_out()
         self._connect()
-        self._refresh()
+        self.show_attachments((), None)
 
     @property
     def chips(self) -> AttachmentChips:
@@ -46,8 +51,11 @@ class Composer(QFrame):
         self._running = running
         self._refresh()
 
-    def show_attachments(self, attachments: tuple[Attachment, ...]) -> None:
-        self._chips.show_attachments(attachments)
+    def show_attachments(self, attachments: Sequence[Attachment], senses: Senses | None) -> None:
+        """As they will be sent to a model that can be shown this."""
+        self._chips.show_attachments(attachments, senses)
+        keys = QKeySequence(QKeySequence.StandardKey.Open).toString(QKeySequence.SequenceFormat.NativeText)
+        self.attach_button.setToolTip(f"{attach_tip(senses)} ({keys})")
         self._refresh()
 
     def set_text(self, text: str) -> None:
@@ -87,6 +95,8 @@ class Composer(QFrame):
         self.send_button.clicked.connect(self._on_button)
         self.attach_button.clicked.connect(self.attach_requested)
         self._chips.removed.connect(self.removed)
+        self._chips.frames_chosen.connect(self.frames_chosen)
+        self._chips.learned.connect(self.learned)
 
     def _has_something(self) -> bool:
         return bool(self.edit.toPlainText().strip() or self._chips.chips)

@@ -1,4 +1,4 @@
-"""A page onto which pictures can be dropped: lights up for what it can take, says no to what it cannot.
+"""A page onto which pictures and clips can be dropped: lights up for what it can take, says no to what it cannot.
 
 Knows nothing of attachments; it says what was dropped.
 """
@@ -7,14 +7,14 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent, QImage, QResizeEvent
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
-from app.widgets.picture_offer import read_offer
+from app.widgets.media_offer import read_offer
 
 REFUSAL_MS = 2500
 """A refused drag is not told when it leaves, so the sentence goes by itself."""
 
 
 class DropArea(QWidget):
-    """Signals: `files_dropped(list[Path])`, pictures and whatever came with them; `image_dropped(QImage)`."""
+    """Signals: `files_dropped(list[Path])`, pictures, clips and whatever came with them; `image_dropped(QImage)`."""
 
     files_dropped = Signal(list)
     image_dropped = Signal(QImage)
@@ -40,13 +40,12 @@ class DropArea(QWidget):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         offer = read_offer(event.mimeData())
         if offer.is_welcome:
-            count = len(offer.paths)
             self.fading.stop()
-            self._veil.say("Drop to ask about these pictures" if count > 1 else "Drop to ask about this picture", True)
+            self._veil.say(offer.sentence, True)
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
         else:
-            self._veil.say(offer.refusal, False)
+            self._veil.say(offer.sentence, False)
             self.fading.start()
             event.ignore()
 

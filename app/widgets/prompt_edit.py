@@ -1,4 +1,4 @@
-"""The field a question is typed into: grows with its text, sends on Enter, hands pasted pictures on.
+"""The field a question is typed into: grows with its text, sends on Enter, hands pasted files and pictures on.
 
 Knows nothing of what is sent or to whom.
 """
@@ -9,7 +9,7 @@ from PySide6.QtCore import QMimeData, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QWidget
 
-from app.widgets.picture_offer import read_offer
+from app.widgets.media_offer import read_offer
 
 MAX_LINES = 8
 
@@ -25,7 +25,7 @@ class PromptEdit(QPlainTextEdit):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setTabChangesFocus(True)
-        self.setPlaceholderText("Ask about a picture, or anything else")
+        self.setPlaceholderText("Ask about a picture or a clip, or anything else")
         self.setAccessibleName("Question")
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         # Dropped files belong to the page beneath; here they would turn into text.

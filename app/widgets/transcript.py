@@ -1,4 +1,4 @@
-"""The conversation: questions with their pictures, answers as they stream in, all in one column that scrolls.
+"""The conversation: questions with their pictures and clips, answers as they stream in, all in one column that scrolls.
 
 Knows nothing of the engine or of the chat's state; it shows what it is told and says what a person asks for.
 """
@@ -9,9 +9,10 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from app.state.attachment import Attachment
 from app.theme import Spacing
 from app.widgets.answer_turn import AnswerTurn
-from app.widgets.transcript_pictures import Picture, TranscriptPictures
+from app.widgets.transcript_pictures import TranscriptPictures
 from app.widgets.transcript_scroll import TranscriptScroll
 from app.widgets.user_turn import UserTurn
 
@@ -21,15 +22,17 @@ _SPACING = Spacing()
 
 
 class TranscriptView(QWidget):
-    """Signals: `copy_requested(text)`, `regenerate_requested()`."""
+    """Signals: `copy_requested(text)`, `regenerate_requested()`, `play_requested(Path)`."""
 
     copy_requested = Signal(str)
     regenerate_requested = Signal()
+    play_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._turns: list[UserTurn | AnswerTurn] = []
         self._pictures = TranscriptPictures(self)
+        self._pictures.play_requested.connect(self.play_requested)
         self._page = QWidget()
         self._page.setProperty("role", "page")
         self._page.setAccessibleName("Conversation")
@@ -50,12 +53,12 @@ class TranscriptView(QWidget):
     def turns(self) -> tuple[UserTurn | AnswerTurn, ...]:
         return tuple(self._turns)
 
-    def add_user_turn(self, text: str, images: Sequence[Picture] = ()) -> None:
-        turn = UserTurn(text, len(images))
-        turn.picture_clicked.connect(lambda index: self._pictures.open(images[index], index))
+    def add_user_turn(self, text: str, attachments: Sequence[Attachment] = ()) -> None:
+        turn = UserTurn(text, [attachment.kind for attachment in attachments])
+        turn.thumbnail_clicked.connect(lambda index: self._pictures.open(attachments[index], turn, index))
         self._add(turn)
-        for index, image in enumerate(images):
-            self._pictures.show(image, turn, index)
+        for index, attachment in enumerate(attachments):
+            self._pictures.show(attachment, turn, index)
         self.scroll.go_to_end()
 
     def begin_answer(self) -> None:
@@ -83,8 +86,9 @@ class TranscriptView(QWidget):
         """What happens before the first word, such as "Reading the prompt… 40 %"."""
         self._answer().busy.say(text)
 
-    def finish_answer(self, footer: str) -> None:
-        self._answer().end(footer)
+    def finish_answer(self, footer: str, notes: Sequence[str] = ()) -> None:
+        """`notes`: what a person ought to know of how it came about."""
+        self._answer().end(footer, notes=notes)
 
     def stop_answer(self, footer: str) -> None:
         self._answer().end(footer or "Stopped")

@@ -1,13 +1,17 @@
-"""What a person asked: the pictures, and the words in a bubble on the right.
+"""What a person asked: the pictures and clips, and the words in a bubble on the right.
 
-Knows nothing of files; a picture that is not there yet is shown when `show_picture` brings it.
+Knows nothing of files; what is not there yet is shown when `show_preview` brings it.
 """
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from app.state.media_kinds import MediaKind
+from app.state.wording import duration_text
 from app.theme import Spacing
+from app.thumbnails import Preview
 from app.widgets.flow_layout import FlowLayout
 from app.widgets.text_pane import TextPane
 from app.widgets.thumbnail import Thumbnail
@@ -18,21 +22,21 @@ _SPACING = Spacing()
 
 
 class UserTurn(QWidget):
-    """Signals: `picture_clicked(index)`."""
+    """Signals: `thumbnail_clicked(index)`."""
 
-    picture_clicked = Signal(int)
+    thumbnail_clicked = Signal(int)
 
-    def __init__(self, text: str, pictures: int, parent: QWidget | None = None) -> None:
+    def __init__(self, text: str, kinds: Sequence[MediaKind] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_SPACING.small)
-        self.thumbnails = [Thumbnail(f"Picture {index + 1} of {pictures}") for index in range(pictures)]
+        self.thumbnails = [_thumbnail(kind, index + 1, len(kinds)) for index, kind in enumerate(kinds)]
         if self.thumbnails:
             flow = FlowLayout(_SPACING.small)
             for index, thumbnail in enumerate(self.thumbnails):
-                thumbnail.clicked.connect(lambda _checked=False, which=index: self.picture_clicked.emit(which))
+                thumbnail.clicked.connect(lambda _checked=False, which=index: self.thumbnail_clicked.emit(which))
                 flow.addWidget(thumbnail)
             layout.addLayout(flow)
         self.pane = TextPane("Your question")
@@ -50,5 +54,14 @@ class UserTurn(QWidget):
         layout.addLayout(line)
         bubble.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Maximum)
 
-    def show_picture(self, index: int, image: QImage) -> None:
-        self.thumbnails[index].show_image(image)
+    def show_preview(self, index: int, preview: Preview) -> None:
+        if preview.facts is not None and preview.facts.kind is MediaKind.CLIP:
+            self.thumbnails[index].mark_as_clip(duration_text(preview.facts.duration))
+        self.thumbnails[index].show_image(preview.image)
+
+
+def _thumbnail(kind: MediaKind, number: int, total: int) -> Thumbnail:
+    thumbnail = Thumbnail(f"{kind.value.capitalize()} {number} of {total}")
+    if kind is MediaKind.CLIP:
+        thumbnail.mark_as_clip("")
+    return thumbnail

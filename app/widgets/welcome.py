@@ -23,7 +23,7 @@ class Welcome(QScrollArea):
 
     def __init__(self, models: ModelsState, has_sample: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        choose = QPushButton("Choose pictures…")
+        choose = QPushButton("Choose files…")
         choose.setProperty("role", "primary")
         choose.clicked.connect(self.attach_requested)
         self.sample_button = QPushButton("Try a sample picture")
@@ -44,11 +44,11 @@ class Welcome(QScrollArea):
         column.addStretch(3)
         column.addWidget(_app_icon(), 0, Qt.AlignmentFlag.AlignHCenter)
         column.addSpacing(8)
-        column.addWidget(_sentence("Drop a picture here", "title"))
+        column.addWidget(_sentence("Drop a picture or a clip here", "title"))
         column.addWidget(
             _sentence(
                 "Then ask about it. Fovea looks at it on this computer; nothing is sent anywhere.\n"
-                "You can also paste a picture, or just ask a question.",
+                "You can also paste one, or just ask a question.",
                 "muted",
             )
         )

@@ -6,12 +6,13 @@ Knows nothing of the engine; what a person does here goes to the state, and the 
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData
-from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QMimeData, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from app.state.attachments import PICTURE_SUFFIXES, Attachment
-from app.state.chat import (
+from app.state.attachment import Attachment
+from app.state.chat import ChatState
+from app.state.chat_changes import (
     AnswerBegan,
     AnswerEnded,
     AnswerFailed,
@@ -19,18 +20,19 @@ from app.state.chat import (
     AnswerProgressed,
     Asked,
     ChatChange,
-    ChatState,
     Cleared,
+    Hindered,
     ThinkingGrew,
+    Unhindered,
 )
 from app.state.models import ModelsState
 from app.state.wording import answer_footer, context_text, progress_text
-from app.thumbnails import read_thumbnail
 from app.widgets.centred import centred
 from app.widgets.composer import Composer
 from app.widgets.drop_area import DropArea
 from app.widgets.error_banner import ErrorBanner
-from app.widgets.picture_offer import encode_png
+from app.widgets.file_dialog import ask_for_files
+from app.widgets.media_offer import encode_png
 from app.widgets.status_line import StatusLine
 from app.widgets.transcript import TranscriptView
 from app.widgets.welcome import Welcome
@@ -38,7 +40,6 @@ from engine.api.events import Failed
 
 COLUMN_WIDTH = 828
 """A little more than the transcript's lines of text: in a wide window the page stays a column."""
-TRANSCRIPT_PICTURE = 480
 SAMPLE_QUESTION = "What is this?"
 
 
@@ -79,9 +80,7 @@ class ChatPage(DropArea):
         self.composer.setFocus()
 
     def choose_files(self) -> None:
-        patterns = " ".join(f"*{suffix}" for suffix in PICTURE_SUFFIXES)
-        names, _ = QFileDialog.getOpenFileNames(self, "Attach pictures", "", f"Pictures ({patterns});;All files (*)")
-        self.attach_files([Path(name) for name in names])
+        self.attach_files(ask_for_files(self))
 
     def paste(self) -> None:
         """Whatever the clipboard holds, wherever the keyboard's focus is."""
@@ -93,6 +92,13 @@ class ChatPage(DropArea):
         if self._sample is not None:
             self.attach_files([self._sample])
             self.composer.set_text(SAMPLE_QUESTION)
+
+    def play(self, path: Path) -> None:
+        """In whatever this computer plays clips with."""
+        if not path.exists():
+            self.banner.show_error(f"“{path.name}” is no longer where it was.", f"Put it back to {path} to play it.")
+        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
+            self.banner.show_error(f"“{path.name}” cannot be played.", "This computer has no program for such files.")
 
     def show_failure(self, failed: Failed) -> None:
         self.banner.show_error(failed.message, failed.hint)
@@ -110,7 +116,7 @@ class ChatPage(DropArea):
 
     def _connect(self, models: ModelsState) -> None:
         self._chat.changed.connect(self._on_chat_changed)
-        self._chat.tray.changed.connect(self.composer.show_attachments)
+        self._chat.tray.changed.connect(self._on_tray_changed)
         models.failed.connect(self.show_failure)
         self.files_dropped.connect(self.attach_files)
         self.image_dropped.connect(self.attach_image)
@@ -118,23 +124,29 @@ class ChatPage(DropArea):
         self.composer.image_pasted.connect(self.attach_image)
         self.composer.attach_requested.connect(self.choose_files)
         self.composer.removed.connect(self._chat.tray.remove)
+        self.composer.frames_chosen.connect(self._chat.tray.set_frames)
+        self.composer.learned.connect(self._chat.learn)
         self.composer.send_requested.connect(self._on_send)
         self.composer.stop_requested.connect(self._chat.stop)
         self.welcome.attach_requested.connect(self.choose_files)
         self.welcome.sample_requested.connect(self.try_sample)
         self.transcript.copy_requested.connect(lambda text: QGuiApplication.clipboard().setText(text))
         self.transcript.regenerate_requested.connect(self._chat.regenerate)
+        self.transcript.play_requested.connect(self.play)
 
     def _on_send(self, text: str) -> None:
         if self._chat.send(text):
             self.composer.clear_text()
+
+    def _on_tray_changed(self, items: tuple[Attachment, ...]) -> None:
+        self.composer.show_attachments(items, self._chat.tray.senses)
 
     def _on_chat_changed(self, change: ChatChange) -> None:
         match change:
             case Asked():
                 self.banner.hide()
                 self._middle.setCurrentWidget(self.transcript)
-                self.transcript.add_user_turn(change.question, [_picture(item) for item in change.attachments])
+                self.transcript.add_user_turn(change.question, change.attachments)
             case AnswerBegan():
                 self.banner.hide()
                 self.transcript.begin_answer()
@@ -149,13 +161,18 @@ class ChatPage(DropArea):
                 self.status.show_activity("Thinking…")
                 self.transcript.append_thinking(change.text)
             case AnswerEnded():
-                self.transcript.finish_answer(answer_footer(change.finished))
+                self.transcript.finish_answer(answer_footer(change.finished), change.finished.notes)
                 self._end_answer()
                 self.status.show_context(context_text(change.finished))
             case AnswerFailed():
                 self.transcript.fail_answer(change.failed.message)
                 self.show_failure(change.failed)
                 self._end_answer()
+            case Hindered():
+                self.banner.show_error(change.obstacle.message, change.obstacle.hint)
+            case Unhindered():
+                if self.banner.message == change.obstacle.message:
+                    self.banner.hide()
             case Cleared():
                 self.transcript.clear()
                 self._middle.setCurrentWidget(self.welcome)
@@ -176,9 +193,3 @@ class ChatPage(DropArea):
     def _show_refusals(self, refusals: list[str]) -> None:
         if refusals:
             self.banner.show_error(refusals[0], " ".join(refusals[1:]))
-
-
-def _picture(attachment: Attachment) -> QImage | Path:
-    if isinstance(attachment.source, Path):
-        return attachment.source
-    return read_thumbnail(attachment.source, TRANSCRIPT_PICTURE)

@@ -88,7 +88,7 @@ class MainWindow(QMainWindow):
         key = QKeySequence.StandardKey
         chat_menu = self.menuBar().addMenu("&Chat")
         self._add(chat_menu, "&New Chat", key.New, self._chat.clear)
-        self._add(chat_menu, "&Attach Pictures…", key.Open, self.page.choose_files)
+        self._add(chat_menu, "&Attach Pictures or Clips…", key.Open, self.page.choose_files)
         chat_menu.addSeparator()
         self._add(chat_menu, "&Stop Answering", "Ctrl+.", self._chat.stop)
         self._add(chat_menu, "Answer &Again", "Ctrl+R", self._chat.regenerate)

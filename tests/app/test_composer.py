@@ -1,13 +1,21 @@
 """The composer answers the keyboard, the clipboard and its buttons."""
 
+import dataclasses
+
 import pytest
 from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QGuiApplication
 
-from app.state.attachments import Attachment
+from app.state.attachment import Attachment, FileFacts
+from app.state.attachment_words import NOT_TAKEN
+from app.state.media_kinds import MediaKind
+from app.state.senses import Senses
 from app.thumbnails import ThumbnailLoader
 from app.widgets.composer import Composer
+from tests.app.clips import write_clip
 from tests.app.pictures import draw_image
+
+SEES, WATCHES, READS = Senses(True, False), Senses(True, True), Senses(False, False)
 
 
 @pytest.fixture
@@ -60,7 +68,7 @@ def test_nothing_to_send_is_not_sent(composer, qtbot):
 
 def test_a_picture_alone_can_be_sent(composer, qtbot):
     texts = sent(composer)
-    composer.show_attachments((Attachment(1, "a.png", b"", 10),))
+    composer.show_attachments((Attachment(1, "a.png", b"", 10),), None)
     composer.send_button.click()
     assert texts == [""]
 
@@ -125,7 +133,8 @@ def test_pasting_words_that_carry_their_own_picture_is_text(composer):
 
 
 def test_chips_show_name_size_and_thumbnail_and_go_away(composer, qtbot, picture):
-    composer.show_attachments((Attachment(1, "red.png", picture, 53_400), Attachment(2, "b" * 80 + ".png", b"", 999)))
+    red, long = Attachment(1, "red.png", picture, 53_400), Attachment(2, "b" * 80 + ".png", b"", 999)
+    composer.show_attachments((red, long), None)
     first, second = composer.chips.chips
     assert first.accessibleName() == "Picture red.png, 53\u00a0KB"
     assert composer.chips.isVisible()
@@ -135,13 +144,74 @@ def test_chips_show_name_size_and_thumbnail_and_go_away(composer, qtbot, picture
     first.remove_button.click()
     qtbot.keyClick(second, Qt.Key.Key_Delete)
     assert removed == [1, 2]
-    composer.show_attachments(())
+    composer.show_attachments((), None)
     assert composer.chips.isHidden()
 
 
 def test_chips_that_stay_are_not_rebuilt(composer):
     items = (Attachment(1, "a.png", b"", 1), Attachment(2, "b.png", b"", 1))
-    composer.show_attachments(items)
+    composer.show_attachments(items, None)
     before = composer.chips.chips
-    composer.show_attachments(items[1:])
+    composer.show_attachments(items[1:], None)
     assert composer.chips.chips == before[1:]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return Attachment(1, "dog.mp4", write_clip(tmp_path / "dog.mp4"), 2_000, MediaKind.CLIP, duration=2.0)
+
+
+def test_a_clips_chip_shows_its_poster_and_says_what_it_holds(composer, qtbot, clip):
+    with qtbot.waitSignal(composer.learned) as learned:
+        composer.show_attachments((clip,), WATCHES)
+    assert learned.args == [1, FileFacts(MediaKind.CLIP, duration=2.0)]
+    (chip,) = composer.chips.chips
+    image = chip.picture.pixmap().toImage()
+    assert image.pixelColor(20, 6).green() > 150
+    assert image.pixelColor(20, 20).name() == "#ffffff", "the mark of a clip"
+    assert chip.caption.text() == "0:02 · 2.0\u00a0KB"
+    assert not chip.frames_button.isVisible()
+
+
+def test_the_number_of_frames_can_be_chosen_where_a_model_takes_pictures_only(composer, qtbot, clip):
+    composer.show_attachments((clip,), SEES)
+    (chip,) = composer.chips.chips
+    button = chip.frames_button
+    assert button.isVisible()
+    assert button.text() == "8 frames, as pictures"
+    assert button.focusPolicy() & Qt.FocusPolicy.TabFocus
+    actions = button.menu().actions()
+    assert [(action.text().split()[0], action.isChecked()) for action in actions] == [
+        ("4", False),
+        ("8", True),
+        ("16", False),
+    ]
+    chosen = []
+    composer.frames_chosen.connect(lambda key, frames: chosen.append((key, frames)))
+    actions[2].trigger()
+    assert chosen == [(1, 16)]
+    composer.show_attachments((dataclasses.replace(clip, frames=16),), SEES)
+    assert button.text() == "16 frames, as pictures"
+    assert [action.isChecked() for action in button.menu().actions()] == [False, False, True]
+
+
+def test_the_chip_and_the_tip_follow_the_model(composer, clip):
+    composer.show_attachments((clip,), READS)
+    (chip,) = composer.chips.chips
+    assert chip.caption.text() == NOT_TAKEN
+    assert NOT_TAKEN in chip.accessibleName()
+    assert not chip.frames_button.isVisible()
+    assert "text only" in composer.attach_button.toolTip()
+    composer.show_attachments((clip,), SEES)
+    assert composer.chips.chips == (chip,)
+    assert chip.frames_button.isVisible()
+    assert "frames" in composer.attach_button.toolTip()
+    assert "Ctrl+O" in composer.attach_button.toolTip()
+
+
+def test_delete_on_any_part_of_a_chip_removes_it(composer, qtbot, clip):
+    composer.show_attachments((clip,), SEES)
+    removed = []
+    composer.removed.connect(removed.append)
+    qtbot.keyClick(composer.chips.chips[0].frames_button, Qt.Key.Key_Delete)
+    assert removed == [1]

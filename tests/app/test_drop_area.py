@@ -32,6 +32,13 @@ def test_lights_up_for_a_picture_and_goes_dark_when_it_leaves(area):
     assert area.sentence == ""
 
 
+def test_says_what_hovers(area):
+    drag_in(area, holding("/tmp/dog.mp4"))
+    assert area.sentence == "Drop to ask about this clip"
+    drag_in(area, holding("/tmp/dog.mp4", "/tmp/cat.png", "/tmp/notes.txt"))
+    assert area.sentence == "Drop to ask about these files"
+
+
 @pytest.mark.parametrize("names", [("/tmp/notes.txt",), ("/tmp/a.zip", "/tmp/b.mp3"), ("https://example.org/cat.png",)])
 def test_says_no_to_what_is_no_local_picture(area, qtbot, monkeypatch, names):
     event = drag_in(area, holding(*names))

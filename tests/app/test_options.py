@@ -24,7 +24,7 @@ def test_help_and_mistakes_need_no_display(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "PICTURE" in capsys.readouterr().out
+    assert "FILE" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["--no-such-flag"])
     assert ended.value.code == 2

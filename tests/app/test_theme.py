@@ -45,7 +45,7 @@ def test_make_readable_changes_only_what_cannot_be_read():
         ("muted", "background surface raised code_background"),
         ("accent", "background surface bubble"),
         ("accent_text", "accent accent_hover"),
-        ("error", "background error_surface"),
+        ("error", "background error_surface raised"),
     ],
 )
 def test_text_can_be_read(theme, front, backs):

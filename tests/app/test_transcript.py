@@ -1,6 +1,7 @@
 """The conversation: turns, streaming, scrolling, copying, and what happens to links and pictures."""
 
 import random
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QUrl
@@ -8,14 +9,19 @@ from PySide6.QtGui import QColor, QDesktopServices, QEnterEvent, QImage, QTextCu
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from app.state.attachment import Attachment
+from app.state.media_kinds import MediaKind
 from app.theme import Theme
+from app.thumbnails import ThumbnailLoader
 from app.widgets.answer_text import AnswerText
 from app.widgets.answer_turn import AnswerTurn
 from app.widgets.code_bar import CodeBar
+from app.widgets.media_offer import encode_png
 from app.widgets.picture_dialog import PictureDialog
 from app.widgets.text_pane import TextPane
 from app.widgets.transcript import TranscriptView
 from app.widgets.user_turn import UserTurn
+from tests.app.clips import write_clip, write_gif
 from tests.app.test_markdown_blocks import DOCUMENT
 
 
@@ -32,7 +38,8 @@ def view(qtbot) -> TranscriptView:
     view.resize(600, 400)
     view.show()
     qtbot.waitExposed(view)
-    return view
+    yield view
+    view.findChild(ThumbnailLoader).close()
 
 
 def ask(view: TranscriptView, answer: str = "Answer", question: str = "Question?") -> AnswerTurn:
@@ -48,6 +55,14 @@ def picture(colour: str = "#ff00ff", width: int = 300, height: int = 200) -> QIm
     image = QImage(width, height, QImage.Format.Format_RGB32)
     image.fill(QColor(colour))
     return image
+
+
+def attached(image: QImage) -> Attachment:
+    return Attachment(1, "Pasted.png", encode_png(image), 1)
+
+
+def on_disk(path: Path, kind: MediaKind = MediaKind.PICTURE) -> Attachment:
+    return Attachment(1, path.name, path, 1, kind)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -215,7 +230,7 @@ def test_nothing_answered_leaves_nothing_to_copy(view):
 
 def test_clear_removes_every_turn(view):
     ask(view)
-    view.add_user_turn("x", [picture()])
+    view.add_user_turn("x", [attached(picture())])
     view.clear()
     settle()
     assert view.turns == ()
@@ -282,9 +297,9 @@ def test_nothing_makes_the_window_wider(view, answer):
 
 
 def test_pictures_are_thumbnails_that_open_larger(view, qtbot):
-    view.add_user_turn("What is this?", [picture(), picture("#00ff00", 20, 2000)])
-    settle()
+    view.add_user_turn("What is this?", [attached(picture()), attached(picture("#00ff00", 20, 2000))])
     first, second = view.turns[0].thumbnails
+    qtbot.waitUntil(lambda: second.height() > 100)
     assert first.accessibleName() == "Picture 1 of 2"
     assert first.width() <= 220
     assert second.height() <= 180
@@ -299,11 +314,50 @@ def test_pictures_are_thumbnails_that_open_larger(view, qtbot):
 def test_a_picture_on_disk_appears_when_it_was_read(view, qtbot, tmp_path):
     path = tmp_path / "picture.png"
     picture("#00ff00").save(str(path))
-    view.add_user_turn("", [path, tmp_path / "gone.png"])
+    view.add_user_turn("", [on_disk(path), on_disk(tmp_path / "gone.png")])
     first, second = view.turns[0].thumbnails
     qtbot.waitUntil(lambda: first.width() == 220)
     qtbot.mouseClick(second, Qt.MouseButton.LeftButton)
     assert view.findChildren(PictureDialog) == []
+
+
+def test_a_clip_is_its_poster_with_its_length_and_a_click_asks_to_play_it(view, qtbot, tmp_path):
+    path = write_clip(tmp_path / "dog.mp4", size=(320, 240))
+    view.add_user_turn("", [on_disk(path, MediaKind.CLIP), on_disk(tmp_path / "gone.mp4", MediaKind.CLIP)])
+    clip, gone = view.turns[0].thumbnails
+    assert (clip.accessibleName(), clip.toolTip()) == ("Clip 1 of 2", "Play")
+    qtbot.waitUntil(lambda: clip.accessibleName() == "Clip 1 of 2, 0:02")
+    settle()
+    image = clip.grab().toImage()
+    poster, mark = image.pixelColor(30, 30), image.pixelColor(image.width() // 2, image.height() // 2)
+    assert poster.green() > 150 > poster.red()
+    assert mark == QColor("white")
+    with qtbot.waitSignal(view.play_requested) as asked:
+        qtbot.keyClick(clip, Qt.Key.Key_Return)
+    assert asked.args == [path]
+    assert gone.is_clip
+
+
+def test_a_moving_gif_turns_out_to_be_a_clip(view, qtbot, tmp_path):
+    gif = write_gif(tmp_path / "moving.gif")
+    view.add_user_turn("", [on_disk(gif)])
+    (thumbnail,) = view.turns[0].thumbnails
+    assert not thumbnail.is_clip
+    qtbot.waitUntil(lambda: thumbnail.is_clip)
+    assert thumbnail.accessibleName() == "Picture 1 of 1, 0:01"
+
+
+def test_notes_stand_quietly_under_the_answer_and_wrap(view):
+    view.begin_answer()
+    view.append_answer("A dog.")
+    view.finish_answer("10 tokens/s", ("<b>dog.mp4</b> is damaged: " + "x" * 300, "And more."))
+    settle()
+    first, second = view.turns[-1].notes
+    assert first.toPlainText().startswith("<b>dog.mp4</b> is damaged")
+    assert second.toPlainText() == "And more."
+    assert first.font().pointSizeF() < view.turns[-1].text.committed.font().pointSizeF()
+    assert view.turns[-1].text.geometry().bottom() < first.geometry().top() < second.geometry().top()
+    assert first.document().size().width() <= first.viewport().width() + 1
 
 
 def link_click(view: TranscriptView, markdown: str, qtbot, monkeypatch) -> list[str]:
@@ -372,7 +426,7 @@ def test_focus_by_keyboard_is_shown_around_a_text(view, qtbot):
 
 
 def test_everything_has_a_name(view):
-    view.add_user_turn("q", [picture()])
+    view.add_user_turn("q", [attached(picture())])
     view.begin_answer()
     view.append_thinking("t")
     view.append_answer("```\nx\n```\n")

@@ -1,22 +1,25 @@
 """The whole app with an engine that answers from scripts: what a person does, and what they then see."""
 
+import dataclasses
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QFileOpenEvent, QGuiApplication
+from PySide6.QtGui import QDesktopServices, QFileOpenEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from app.application import slot_excepthook
 from app.file_opener import FileOpener
-from app.state.chat import Outcome
+from app.state.exchange import Outcome
 from engine.api.errors import MediaError
-from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta
-from engine.api.request import GenerateRequest, Image, LoadModel, PullModel, Role, Text
+from engine.api.events import Finished, FinishReason, Modality, Progress, Stage, Status, TextDelta, ThinkingDelta
+from engine.api.request import GenerateRequest, Image, LoadModel, PullModel, Role, Text, Video
+from tests.app.clips import write_clip, write_gif
 from tests.app.drags import drop, holding
 from tests.app.pictures import draw_image
-from tests.fake_engine import TIMINGS, USAGE, WAIT, fail, speak, speak_until_cancelled
+from tests.fake_engine import INFO, TIMINGS, USAGE, WAIT, fail, speak, speak_until_cancelled
 
 
 def ask(app, qtbot, text):
@@ -34,6 +37,30 @@ def questions(app):
 
 def drop_files(app, *paths):
     drop(app.page, holding(*paths))
+
+
+def attach(app, qtbot, *paths):
+    """Drops them, and waits until they have been read."""
+    drop_files(app, *paths)
+    qtbot.waitUntil(lambda: all(item.data or item.duration for item in app.chat.tray.items))
+
+
+def wait_until_ready(app, qtbot):
+    qtbot.waitUntil(lambda: app.chat.tray.senses is not None)
+
+
+def loads(*modalities):
+    """A model that takes these."""
+
+    def load(request_id, request):
+        info = dataclasses.replace(INFO, source=request.source, modalities=frozenset(modalities))
+        yield Status(request_id, info, 540_000_000, 0, 0)
+        yield Finished(request_id, FinishReason.DONE, model=info)
+
+    return load
+
+
+TEXT, IMAGE, AUDIO, VIDEO = Modality
 
 
 @pytest.fixture
@@ -58,7 +85,7 @@ def transcript_calls(monkeypatch):
 def test_a_dropped_picture_is_asked_about_and_answered(open_app, qtbot, picture):
     app = open_app()
     assert app.page.shows_welcome
-    drop_files(app, picture)
+    attach(app, qtbot, picture)
     assert len(app.page.composer.chips.chips) == 1
     ask(app, qtbot, "What is this?")
     assert not app.page.shows_welcome
@@ -79,11 +106,11 @@ def test_a_second_question_with_a_second_picture_carries_the_first_though_its_fi
     red = picture.read_bytes()
     second = tmp_path / "blue.png"
     draw_image("blue").save(str(second))
-    drop_files(app, picture)
+    attach(app, qtbot, picture)
+    picture.unlink()
     ask(app, qtbot, "What is this?")
     wait_for_answer(app, qtbot)
-    picture.unlink()
-    drop_files(app, second)
+    attach(app, qtbot, second)
     ask(app, qtbot, "And this?")
     wait_for_answer(app, qtbot)
     messages = questions(app)[1].prompt
@@ -135,7 +162,7 @@ def test_stop_and_ask_again(open_app, qtbot, keys):
 
 def test_regenerating_asks_the_same_once_more(open_app, qtbot, picture):
     app = open_app()
-    app.page.attach_files([picture])
+    attach(app, qtbot, picture)
     ask(app, qtbot, "What is this?")
     wait_for_answer(app, qtbot)
     app.page.transcript.regenerate_requested.emit()
@@ -216,7 +243,7 @@ def test_files_opened_from_the_finder_arrive_as_attachments(open_app, qapp, pict
     assert [item.source for item in app.chat.tray.items] == [picture]
 
 
-def test_pictures_can_be_chosen_in_a_dialog(open_app, picture, monkeypatch):
+def test_files_can_be_chosen_in_a_dialog(open_app, picture, monkeypatch):
     app = open_app()
     asked = []
 
@@ -228,6 +255,7 @@ def test_pictures_can_be_chosen_in_a_dialog(open_app, picture, monkeypatch):
     app.page.composer.attach_button.click()
     assert [item.source for item in app.chat.tray.items] == [picture]
     assert "*.heic" in asked[0]
+    assert "*.webm" in asked[0]
 
 
 def test_the_sample_button_fills_in_a_picture_and_a_question(open_app, qtbot):
@@ -237,6 +265,131 @@ def test_the_sample_button_fills_in_a_picture_and_a_question(open_app, qtbot):
     qtbot.keyClick(app.page.composer.edit, Qt.Key.Key_Return)
     wait_for_answer(app, qtbot)
     assert questions(app)[0].prompt[0].text == "What is this?"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"])
+def test_a_dropped_clip_goes_whole_to_a_model_that_takes_clips(open_app, qtbot, tmp_path, suffix):
+    app = open_app({LoadModel: loads(TEXT, IMAGE, VIDEO)})
+    wait_until_ready(app, qtbot)
+    clip = write_clip(tmp_path / f"dog{suffix}")
+    attach(app, qtbot, clip)
+    assert not app.page.composer.chips.chips[0].frames_button.isVisible()
+    ask(app, qtbot, "What happens?")
+    wait_for_answer(app, qtbot)
+    assert questions(app)[0].prompt[0].parts == (Video(clip, f"dog{suffix}"), Text("What happens?"))
+    (thumbnail,) = app.page.transcript.turns[0].thumbnails
+    qtbot.waitUntil(lambda: thumbnail.accessibleName() == "Clip 1 of 1, 0:02")
+
+
+def test_a_clip_becomes_pictures_for_a_model_that_takes_no_clips(open_app, qtbot, tmp_path):
+    app = open_app()
+    wait_until_ready(app, qtbot)
+    clip = write_clip(tmp_path / "dog.mp4")
+    attach(app, qtbot, clip)
+    (chip,) = app.page.composer.chips.chips
+    chip.frames_button.menu().actions()[2].trigger()
+    assert chip.frames_button.text() == "16 frames, as pictures"
+    ask(app, qtbot, "What happens?")
+    wait_for_answer(app, qtbot)
+    assert questions(app)[0].prompt[0].parts[0] == Video(clip, "dog.mp4", as_pictures=16)
+
+
+def test_a_moving_gif_is_a_clip_that_needs_its_file_no_more(open_app, qtbot, tmp_path):
+    app = open_app()
+    wait_until_ready(app, qtbot)
+    gif = write_gif(tmp_path / "moving.gif")
+    content = gif.read_bytes()
+    attach(app, qtbot, gif)
+    gif.unlink()
+    assert app.page.composer.chips.chips[0].frames_button.isVisible()
+    ask(app, qtbot, "What happens?")
+    wait_for_answer(app, qtbot)
+    assert questions(app)[0].prompt[0].parts[0] == Video(content, "moving.gif", as_pictures=8)
+
+
+def test_another_model_sees_what_waits_with_other_eyes(open_app, qtbot, tmp_path):
+    app = open_app({LoadModel: lambda i, r: loads(*{"starter": (TEXT,), "sees": (TEXT, IMAGE)}[r.source])(i, r)})
+    wait_until_ready(app, qtbot)
+    attach(app, qtbot, write_clip(tmp_path / "dog.mp4"))
+    (chip,) = app.page.composer.chips.chips
+    ask(app, qtbot, "What happens?")
+    banner = app.page.banner
+    assert banner.message == "This model does not take clips."
+    assert "another model" in banner.hint
+    assert app.page.composer.edit.toPlainText() == "What happens?", "nothing is lost"
+    assert (questions(app), app.page.shows_welcome) == ([], True)
+    app.models.load("sees")
+    qtbot.waitUntil(chip.frames_button.isVisible)
+    assert not banner.isVisible()
+    qtbot.keyClick(app.page.composer.edit, Qt.Key.Key_Return)
+    wait_for_answer(app, qtbot)
+    assert len(questions(app)) == 1
+
+
+def test_a_clip_that_has_vanished_is_told_before_anything_is_sent(open_app, qtbot, tmp_path):
+    app = open_app()
+    wait_until_ready(app, qtbot)
+    clip = write_clip(tmp_path / "dog.mp4")
+    attach(app, qtbot, clip)
+    clip.unlink()
+    ask(app, qtbot, "What happens?")
+    assert app.page.banner.message == "“dog.mp4” is no longer where it was."
+    assert questions(app) == []
+    app.page.composer.chips.chips[0].remove_button.click()
+    assert not app.page.banner.isVisible()
+
+
+def test_a_sent_clip_is_played_by_the_systems_own_player(open_app, qtbot, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or len(opened) == 1)
+    app = open_app()
+    wait_until_ready(app, qtbot)
+    clip = write_clip(tmp_path / "dog.mp4")
+    attach(app, qtbot, clip)
+    ask(app, qtbot, "What happens?")
+    wait_for_answer(app, qtbot)
+    (thumbnail,) = app.page.transcript.turns[0].thumbnails
+    qtbot.keyClick(thumbnail, Qt.Key.Key_Return)
+    assert opened == [str(clip)]
+    assert not app.page.banner.isVisible()
+    thumbnail.click()
+    assert "cannot be played" in app.page.banner.message
+    clip.unlink()
+    thumbnail.click()
+    assert "no longer where it was" in app.page.banner.message
+    assert len(opened) == 2
+
+
+def test_what_the_engine_noted_stands_under_the_answer(open_app, qtbot):
+    def answer(request_id, request):
+        yield TextDelta(request_id, "A dog.")
+        yield Finished(request_id, FinishReason.STOP, USAGE, TIMINGS, notes=("dog.mp4 is damaged.",))
+
+    app = open_app({GenerateRequest: answer})
+    ask(app, qtbot, "What happens?")
+    wait_for_answer(app, qtbot)
+    (note,) = app.page.transcript.turns[1].notes
+    assert note.toPlainText() == "dog.mp4 is damaged."
+
+
+def test_sending_reads_no_file_on_the_windows_thread(open_app, qtbot, picture, monkeypatch):
+    app = open_app()
+    readers = []
+    original = Path.open
+
+    def noting(path, *arguments, **options):
+        if path == picture:
+            readers.append(threading.current_thread())
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", noting)
+    attach(app, qtbot, picture)
+    ask(app, qtbot, "What is this?")
+    wait_for_answer(app, qtbot)
+    (thumbnail,) = app.page.transcript.turns[0].thumbnails
+    qtbot.waitUntil(lambda: thumbnail.width() == 32)
+    assert readers
+    assert threading.main_thread() not in readers
 
 
 def test_a_new_chat_begins_empty(open_app, qtbot, picture):
@@ -339,3 +492,17 @@ def test_tab_leads_from_the_question_through_the_buttons_to_the_model(open_app, 
     for expected in (composer.send_button, composer.attach_button, window.picker.button, window.new_button):
         qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
         assert window.focusWidget() is expected
+
+
+def test_tab_reaches_every_part_of_a_clips_chip_in_its_order(open_app, qtbot, tmp_path):
+    app = open_app()
+    wait_until_ready(app, qtbot)
+    attach(app, qtbot, write_clip(tmp_path / "dog.mp4"))
+    (chip,) = app.page.composer.chips.chips
+    reached = []
+    app.page.composer.edit.setFocus()
+    for _ in range(30):
+        qtbot.keyClick(app.window.focusWidget(), Qt.Key.Key_Tab)
+        reached.append(app.window.focusWidget())
+    places = [reached.index(widget) for widget in (chip, chip.frames_button, chip.remove_button)]
+    assert places == [places[0], places[0] + 1, places[0] + 2]

@@ -1,10 +1,11 @@
-"""The tray takes pictures by name and size, and says of everything else why not."""
-
-from pathlib import Path
+"""The tray takes pictures and clips by name and size, and says of everything else why not."""
 
 import pytest
 
-from app.state.attachments import AttachmentTray, is_picture, refusal_sentence
+from app.state.attachment import FileFacts
+from app.state.attachments import AttachmentTray
+from app.state.media_kinds import MediaKind
+from app.state.senses import Senses
 from engine.api.settings import MediaLimits
 from tests.app.state.ports import collect
 
@@ -66,7 +67,7 @@ def test_holds_no_more_than_one_request_may(tmp_path):
         path.write_bytes(b"x")
     tray = AttachmentTray(MediaLimits(max_images=2))
     (refusal,) = tray.add_files(paths)
-    assert "2 pictures" in refusal
+    assert "2 attachments" in refusal
     assert len(tray.items) == 2
     assert len(tray.add_picture(b"x", "Pasted.png")) == 1
 
@@ -81,9 +82,34 @@ def test_pasted_bytes_removal_and_emptying(picture):
     assert tray.items == ()
 
 
-def test_what_a_drag_is_told():
-    assert is_picture(Path("a/b.heic"))
-    assert not is_picture(Path("a/png"))
-    assert "notes.txt" in refusal_sentence([Path("notes.txt")])
-    assert "2 files" in refusal_sentence([Path("a.txt"), Path("b.txt")])
-    assert "picture files" in refusal_sentence([])
+def test_takes_clips_up_to_a_limit_of_their_own(tmp_path):
+    clip = tmp_path / "dog.MOV"
+    clip.write_bytes(b"x" * 2_000)
+    assert AttachmentTray(MediaLimits(max_bytes=1_000)).add_files([clip]) == []
+    tray = AttachmentTray(MediaLimits(max_clip_bytes=1_000))
+    (refusal,) = tray.add_files([clip])
+    assert "too large" in refusal
+    assert tray.items == ()
+
+
+def test_learns_what_a_file_holds_and_remembers_how_many_frames(picture):
+    tray = AttachmentTray()
+    tray.add_files([picture])
+    (item,) = tray.items
+    changes = collect(tray.changed)
+    assert tray.learn(item.key, FileFacts(MediaKind.CLIP, 1.5, b"gif"))
+    tray.set_frames(item.key, 16)
+    (item,) = tray.items
+    assert (item.kind, item.duration, item.content, item.frames) == (MediaKind.CLIP, 1.5, b"gif", 16)
+    assert item.source == picture, "so that the same file is still taken only once"
+    assert len(changes) == 2
+    assert not tray.learn(99, FileFacts(MediaKind.CLIP))
+
+
+def test_says_so_when_the_model_is_another(picture):
+    tray = AttachmentTray()
+    tray.add_files([picture])
+    changes = collect(tray.changed)
+    for senses in (Senses(True, False), Senses(True, False), None):
+        tray.set_senses(senses)
+    assert changes == [tray.items, tray.items], "once each time it is different"

@@ -2,22 +2,27 @@
 
 import pytest
 
+from app.state.attachment import FileFacts
 from app.state.attachments import AttachmentTray
-from app.state.chat import (
+from app.state.chat import ChatState
+from app.state.chat_changes import (
     AnswerBegan,
     AnswerEnded,
     AnswerFailed,
     AnswerGrew,
     AnswerProgressed,
     Asked,
-    ChatState,
     Cleared,
-    Outcome,
+    Hindered,
     ThinkingGrew,
+    Unhindered,
 )
+from app.state.exchange import Outcome
+from app.state.media_kinds import MediaKind
+from app.state.senses import Senses
 from engine.api.errors import Fault
 from engine.api.events import Failed, Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta
-from engine.api.request import Image, Role, Text
+from engine.api.request import Image, Role, Text, Video
 from tests.app.state.ports import NotingPort, collect
 
 
@@ -151,3 +156,81 @@ def test_a_new_chat_no_longer_listens_to_the_old_one(chat, port):
     assert chat.exchanges == ()
     chat.send("Two")
     assert spoken(port) == [(Role.USER, "Two")]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "dog.mp4"
+    path.write_bytes(b"mp4")
+    return path
+
+
+def media(port):
+    """Of the last request, without the words."""
+    return [part for message in port.requests[-1].prompt for part in message.parts if not isinstance(part, Text)]
+
+
+def test_a_clip_goes_as_what_the_model_takes_each_time(chat, port, clip):
+    chat.tray.set_senses(Senses(True, False))
+    chat.tray.add_files([clip])
+    chat.tray.set_frames(chat.tray.items[0].key, 4)
+    chat.send("")
+    assert media(port) == [Video(clip, "dog.mp4", as_pictures=4)]
+    assert spoken(port) == [(Role.USER, "What happens in this clip?")]
+    answer(chat, port, "A dog runs.")
+    chat.tray.set_senses(Senses(True, True))
+    chat.send("And then?")
+    assert media(port) == [Video(clip, "dog.mp4")]
+
+
+def test_a_question_in_whose_way_something_is_is_kept_and_goes_once_it_is_gone(chat, port, clip):
+    chat.tray.set_senses(Senses(False, False))
+    chat.tray.add_files([clip])
+    changes = collect(chat.changed)
+    assert not chat.send("What happens?")
+    (hindered,) = changes
+    assert isinstance(hindered, Hindered)
+    assert len(chat.tray.items) == 1
+    assert port.requests == []
+    chat.tray.set_senses(None)
+    assert changes == [hindered], "still in the way, for another reason"
+    chat.tray.set_senses(Senses(True, False))
+    assert changes == [hindered, Unhindered(hindered.obstacle)]
+    assert chat.send("What happens?")
+
+
+def test_removing_what_is_in_the_way_is_another_way_out(chat, port, clip):
+    chat.tray.add_files([clip])
+    assert not chat.send("Hello")
+    changes = collect(chat.changed)
+    chat.tray.remove(chat.tray.items[0].key)
+    assert isinstance(changes[-1], Unhindered)
+    assert chat.send("Hello")
+
+
+def test_a_clip_of_an_earlier_turn_that_has_vanished_is_told_before_anything_is_sent(chat, port, clip):
+    chat.tray.set_senses(Senses(True, True))
+    chat.tray.add_files([clip])
+    chat.send("What happens?")
+    answer(chat, port, "A dog runs.")
+    clip.unlink()
+    changes = collect(chat.changed)
+    assert not chat.send("And then?")
+    assert not chat.regenerate()
+    assert len(port.requests) == 1
+    assert {change.obstacle.message for change in changes} == {"“dog.mp4” is no longer where it was."}
+    assert chat.exchanges[0].answer == "A dog runs."
+
+
+def test_content_that_is_read_after_sending_goes_with_the_next_turn(chat, port, tmp_path):
+    picture = tmp_path / "cat.png"
+    picture.write_bytes(b"png")
+    chat.tray.add_files([picture])
+    key = chat.tray.items[0].key
+    chat.send("What is this?")
+    assert media(port) == [Image(picture, "cat.png")], "the engine reads it; nobody waits here"
+    chat.learn(key, FileFacts(MediaKind.PICTURE, data=b"png"))
+    answer(chat, port, "A cat.")
+    picture.unlink()
+    chat.send("Sure?")
+    assert media(port) == [Image(b"png", "cat.png")]

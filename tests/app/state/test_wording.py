@@ -2,7 +2,15 @@
 
 import pytest
 
-from app.state.wording import answer_footer, bytes_text, context_text, count_text, percent, progress_text
+from app.state.wording import (
+    answer_footer,
+    bytes_text,
+    context_text,
+    count_text,
+    duration_text,
+    percent,
+    progress_text,
+)
 from engine.api.events import Finished, FinishReason, Progress, Stage, Timings, Usage
 
 
@@ -22,6 +30,14 @@ from engine.api.events import Finished, FinishReason, Progress, Stage, Timings, 
 )
 def test_bytes(count, text):
     assert bytes_text(count).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.2, "0:01"), (7.4, "0:07"), (59.7, "1:00"), (3725, "1:02:05")],
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
 
 
 def test_counts():
