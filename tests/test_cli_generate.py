@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.api.errors import CheckpointError, InternalError
-from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta
+from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta, ToolCallDelta
 from engine.api.request import GenerateRequest, Image, LoadModel, Role, Text
 from engine.cli import main
 from engine.commands.refused import REFUSED
@@ -81,6 +82,7 @@ def test_sampling_flags(words, field, value):
         (["--max-tokens", "5"], "max_tokens", 5),
         (["--stop", "END", "--stop", "a", "b"], "stop", ("END", "a", "b")),
         (["--enable-thinking"], "template_options", (("enable_thinking", True),)),
+        (["--thinking-budget", "0"], "thinking_budget", 0),
         (["--json"], "logprobs", True),
         (["--skip-special-tokens"], "max_tokens", 2048),
     ],
@@ -172,7 +174,13 @@ ANSWER = {
     "token_ids": [10, 11],
     "logprobs": [-0.5, -0.5],
     "finish_reason": "stop",
-    "usage": {"prompt_tokens": 7, "completion_tokens": 2, "cached_tokens": 0, "image_tokens": 3},
+    "usage": {
+        "prompt_tokens": 7,
+        "completion_tokens": 2,
+        "cached_tokens": 0,
+        "image_tokens": 3,
+        "thinking_tokens": 0,
+    },
     "timings": {
         "load_s": 1.5,
         "ttft_s": 0.25,
@@ -199,6 +207,19 @@ def test_json_names_thinking_apart_from_the_answer(capsys):
     fovea(FakeEngine({GenerateRequest: think}), "generate", "--prompt", "x", "--json")
     shape = json.loads(capsys.readouterr().out)
     assert (shape["thinking"], shape["text"]) == ("hm", "yes")
+
+
+def test_json_has_the_calls_of_tools(capsys):
+    def call(request_id, request):
+        yield ToolCallDelta(request_id, 0, "get_time", '{"zone": "UTC"}', "abc123xyz")
+        yield Finished(request_id, FinishReason.TOOL_CALLS, replace(USAGE, thinking_tokens=1), TIMINGS)
+
+    fovea(FakeEngine({GenerateRequest: call}), "generate", "--prompt", "x", "--json", "--stream")
+    line, shape = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
+    made = {"id": "abc123xyz", "name": "get_time", "arguments": '{"zone": "UTC"}'}
+    assert line == {"event": "tool_call", "index": 0, **made}
+    assert (shape["tool_calls"], shape["finish_reason"]) == ([made], "tool_calls")
+    assert shape["usage"]["thinking_tokens"] == 1
 
 
 def test_json_stream_is_one_object_a_line_in_order(capsys):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from copy import copy
 from io import BytesIO
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import engine
 from engine import apply_chat_template, batch_generate, generate, load, load_config, stream_generate
 from engine.api.errors import EngineError, MediaError, RequestError
 from engine.api.settings import EngineSettings
+from engine.api.tools import Tool
 from engine.loading.tiny import write_tiny_smolvlm
-from engine.python.request import images_of
+from engine.python.loading import Processor
+from engine.python.request import answer_request, images_of
+from engine.run.template import ChatTemplate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -176,9 +180,7 @@ def test_unknown_arguments_are_named(function, text_model):
         function(*text_model, **arguments, temprature=1.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("kv_bits", 4), ("draft_model", "x"), ("audio", ["a.wav"])]
-)
+@pytest.mark.parametrize(("name", "value"), [("kv_bits", 4), ("draft_model", "x"), ("audio", ["a.wav"])])
 def test_what_is_not_built_is_refused_by_name(name, value, text_model):
     with pytest.raises(RequestError, match=name):
         generate(*text_model, "x", **{name: value})
@@ -242,6 +244,67 @@ def test_pictures_with_a_part_of_their_own_stay_there(seeing_model):
     messages = apply_chat_template(seeing_model[1], None, turns, return_messages=True, num_images=2)
     assert [len(message["content"]) for message in messages] == [2, 2]
     assert apply_chat_template(seeing_model[1], None, turns, num_images=2).count(seeing_model[1].marker) == 2
+
+
+HERMES = (
+    "{% for tool in tools or [] %}[{{ tool | tojson }}]{% endfor %}{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{% endfor %}"
+)
+CLOCK = {"type": "function", "function": {"name": "get_time", "description": "d", "parameters": {"type": "object"}}}
+CALLED = [
+    {"role": "user", "content": "When?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"zone": "UTC"}'}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+]
+
+
+@pytest.fixture
+def knowing(text_model):
+    tokenizer = copy(text_model[1].tokenizer)
+    tokenizer._tokenizer = copy(tokenizer._tokenizer)
+    tokenizer._tokenizer.chat_template = HERMES
+    return Processor(tokenizer, ChatTemplate(tokenizer, None, None), None)
+
+
+def test_tools_and_their_calls_reach_the_template(knowing):
+    text = apply_chat_template(knowing, None, CALLED, tools=[CLOCK])
+    assert text == (
+        f"[{json.dumps(CLOCK)}]<user>When?<assistant><tool_call>"
+        '{"name": "get_time", "arguments": {"zone": "UTC"}}</tool_call><tool>noon'
+    )
+
+
+def test_calls_and_results_as_messages(knowing):
+    shown = apply_chat_template(knowing, None, CALLED, return_messages=True)
+    assert shown == [CALLED[0], {**CALLED[1], "content": ""}, CALLED[2]]
+
+
+def test_tools_that_the_template_does_not_know_are_refused(text_model):
+    with pytest.raises(RequestError, match="knows no tools"):
+        apply_chat_template(text_model[1], None, "When?", tools=[CLOCK])
+    with pytest.raises(RequestError, match="knows no calls"):
+        apply_chat_template(text_model[1], None, CALLED)
+
+
+@pytest.mark.parametrize(
+    "call", [{}, "get_time", {"function": {"arguments": {}}}, {"function": {"name": "x", "arguments": "{"}}]
+)
+def test_calls_of_another_shape_are_refused(call, knowing):
+    with pytest.raises(RequestError, match="call"):
+        apply_chat_template(knowing, None, [{"role": "assistant", "content": "", "tool_calls": [call]}])
+
+
+def test_a_budget_and_tools_are_part_of_the_request(text_model):
+    options = {"thinking_budget": 3, "tools": [CLOCK]}
+    request = answer_request("generate", text_model[1], "x", None, None, options)
+    assert request.thinking_budget == 3
+    assert request.tools == (Tool("get_time", "d", '{"type": "object"}'),)
 
 
 def test_a_single_message(text_model):

@@ -64,6 +64,7 @@ def add_answer_flags(parser: Parser) -> None:
         help="scale pictures and frames to fit into this height and width (one number: a square)",
     )
     group.add_argument("--enable-thinking", action="store_true", help="let a model that can think do so first")
+    group.add_argument("--thinking-budget", type=at_least(0), metavar="N", help="end its thinking after N tokens")
     group.add_argument(
         "--max-tokens", type=at_least(1), default=DEFAULT_MAX_TOKENS, metavar="N", help="default: %(default)s"
     )

@@ -50,6 +50,7 @@ def generate_request(messages: tuple[Message, ...], arguments: argparse.Namespac
         logprobs=arguments.json,
         template_options=(("enable_thinking", arguments.enable_thinking),),
         resize_shape=_resize_shape(arguments.resize_shape),
+        thinking_budget=arguments.thinking_budget,
     )
 
 

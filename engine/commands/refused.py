@@ -10,7 +10,6 @@ REFUSED = {
     "--audio": _NOT_YET,
     "--video-num-frames": f"{_NOT_YET}; --fps and --max-frames are",
     "--video-min-frames": f"{_NOT_YET}; --fps and --max-frames are",
-    "--thinking-budget": _NOT_YET,
     "--thinking-mode": f"{_NOT_YET}; --enable-thinking turns thinking on",
     "--thinking-start-token": f"{_NOT_YET}; the markers come from the model's own files",
     "--thinking-end-token": f"{_NOT_YET}; the markers come from the model's own files",

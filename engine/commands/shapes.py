@@ -18,7 +18,7 @@ from engine.api.events import (
 )
 from engine.reply import Reply
 
-_USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "image_tokens")
+_USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "image_tokens", "thinking_tokens")
 
 
 def answer_object(reply: Reply) -> dict[str, object]:
@@ -38,7 +38,7 @@ def answer_object(reply: Reply) -> dict[str, object]:
     if reply.thinking:
         shape["thinking"] = reply.thinking
     if reply.tool_calls:
-        shape["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+        shape["tool_calls"] = [_call(call) for call in reply.tool_calls]
     return shape
 
 
@@ -63,8 +63,12 @@ def event_object(event: Event) -> dict[str, object] | None:
                 "logprobs": [token.logprob for token in event.tokens],
             }
         case ToolCallDelta():
-            return {"event": "tool_call", "index": event.index, "name": event.name, "arguments": event.arguments}
+            return {"event": "tool_call", "index": event.index, **_call(event)}
     return None
+
+
+def _call(call: ToolCallDelta) -> dict[str, object]:
+    return {"id": call.call_id, "name": call.name, "arguments": call.arguments}
 
 
 def error_object(error: EngineError) -> dict[str, object]:

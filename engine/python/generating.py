@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.errors import RequestError
-from engine.api.events import Failed, Finished, TextDelta, ThinkingDelta, Usage
+from engine.api.events import Failed, Finished, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from engine.api.request import GenerateRequest
+from engine.api.tools import ToolCall
 from engine.exchange import Exchange
 from engine.python.loading import Model, Processor
 from engine.python.refusal import OF_BATCHES, refuse
@@ -30,7 +31,8 @@ def generate(
     **options: Any,
 ) -> GenerationResult:
     """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, resize_shape (height and width
-    that pictures and frames are first scaled to fit into), and of clips fps and max_frames."""
+    that pictures and frames are first scaled to fit into), thinking_budget in tokens, tools (the same that
+    `apply_chat_template` got: their calls are then told from the text), and of clips fps and max_frames."""
     request = answer_request("generate", processor, prompt, image, video, options | {"audio": audio})
     reply = Reply()
     with Exchange(model.client, request) as exchange:
@@ -123,6 +125,8 @@ def _pieces(model: Model, request: GenerateRequest) -> Iterator[GenerationResult
                 case TextDelta() | ThinkingDelta():
                     generated += len(event.tokens)
                     yield _piece(event, generated)
+                case ToolCallDelta():
+                    yield GenerationResult("", usage=Usage(completion_tokens=generated), tool_calls=[_call(event)])
 
 
 def _piece(delta: TextDelta | ThinkingDelta, generated: int) -> GenerationResult:
@@ -138,6 +142,11 @@ def _piece(delta: TextDelta | ThinkingDelta, generated: int) -> GenerationResult
 
 def _whole(reply: Reply) -> GenerationResult:
     end = reply.end
+    calls = list(map(_call, reply.tool_calls))
     return GenerationResult(
-        reply.text, reply.token_ids, reply.logprobs, end.reason.value, end.usage, end.timings, reply.thinking
+        reply.text, reply.token_ids, reply.logprobs, end.reason.value, end.usage, end.timings, reply.thinking, calls
     )
+
+
+def _call(event: ToolCallDelta) -> ToolCall:
+    return ToolCall(event.call_id, event.name, event.arguments)

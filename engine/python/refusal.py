@@ -43,7 +43,6 @@ OF_GENERATING: Asks = {
     # Control tokens are never part of the answer, whether they are asked for or not.
     "skip_special_tokens": (None, False, True),
     "stopping_criteria": NOTHING,
-    "thinking_budget": NOTHING,
     "vision_cache": NOTHING,
 }
 OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": (None, False, True)}

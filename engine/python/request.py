@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, Image, MediaPart, RenderedPrompt, Video
 from engine.api.settings import SamplingSettings
+from engine.api.tools import Tool
 from engine.attachment import image_part, video_part
 from engine.python.loading import Processor
 from engine.python.refusal import OF_GENERATING, refuse
@@ -39,6 +40,8 @@ def answer_request(
     sampling = {name: options.pop(name) for name in _SAMPLING & set(options)}
     clip_options = {name: options.pop(name) for name in _CLIP_OPTIONS & set(options)}
     resize_shape = options.pop("resize_shape", None)
+    thinking_budget = options.pop("thinking_budget", None)
+    tools = tuple(map(Tool.from_openai, options.pop("tools", None) or ()))
     refuse(function, options, OF_GENERATING)
     images, clips = images_of(image), clips_of(video, clip_options)
     for media, marker, kind in ((images, processor.marker, "image"), (clips, processor.clip_marker, "video")):
@@ -55,6 +58,8 @@ def answer_request(
         sampling=SamplingSettings(**sampling),
         logprobs=True,
         resize_shape=_shape(resize_shape),
+        thinking_budget=thinking_budget,
+        tools=tools,
     )
 
 

@@ -6,6 +6,7 @@ Knows nothing of how it came about.
 from dataclasses import dataclass, field
 
 from engine.api.events import Timings, Usage
+from engine.api.tools import ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class GenerationResult:
     timings: Timings = field(default_factory=Timings)
     thinking: str = ""
     """What the model wrote before its answer, where it thinks."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    """Of those tools that were given to `generate`."""
 
     @property
     def token(self) -> int | None:
