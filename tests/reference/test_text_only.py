@@ -11,12 +11,14 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
 
 from tests.reference import tiny
-from tests.reference.parity import Case, TextParity
+from tests.reference.parity import Case, TextParity, difference
 from tests.reference.spelling import Spelling
 
 SPELLINGS = (Spelling("transformers-4", (), old_config=True),)
@@ -101,3 +103,49 @@ class TestGemma3(TextParity):
 
 class TestMistral(TextParity):
     case = Case("mistral", model(MistralConfig, MistralForCausalLM, sliding_window=8), spellings=SPELLINGS, text=TEXT)
+
+
+def phi3(**changes):
+    settings = {"pad_token_id": 0, "bos_token_id": 0, "head_dim": 12} | changes
+    return model(Phi3Config, Phi3ForCausalLM, **settings)
+
+
+class TestPhi3(TextParity):
+    """A window in each layer."""
+
+    case = Case("phi3", phi3(sliding_window=8), spellings=SPELLINGS, text=TEXT)
+
+
+def longrope(limit):
+    return {
+        "rope_type": "longrope",
+        "rope_theta": 300.0,
+        "partial_rotary_factor": 0.67,
+        "short_factor": [1.0, 1.1, 1.3, 1.2],
+        "long_factor": [1.0, 2.0, 4.0, 9.0],
+        "original_max_position_embeddings": limit,
+    }
+
+
+class TestPhi3Long(TextParity):
+    """A text beyond the limit, where the long waves begin."""
+
+    case = Case(
+        "phi3, long",
+        phi3(original_max_position_embeddings=32, rope_parameters=longrope(32)),
+        spellings=SPELLINGS,
+        text=TEXT,
+    )
+
+    def test_a_text_in_chunks(self, pair):
+        whole = pair.ours.logits(TEXT, [])
+        assert difference(pair.ours.logits(TEXT, [], 8), whole) < 1e-5
+
+
+class TestPhi3Short(TextParity):
+    case = Case(
+        "phi3, short",
+        phi3(original_max_position_embeddings=200, rope_parameters=longrope(200)),
+        spellings=SPELLINGS,
+        text=TEXT,
+    )

@@ -20,6 +20,7 @@ from engine.models.decoders.gemma4 import refuse_unread
 from engine.models.decoders.handed import take_embeddings
 from engine.models.decoders.head import take_head
 from engine.models.decoders.mistral import slide_every_layer
+from engine.models.decoders.phi3 import slide_and_turn
 from engine.models.layers.dynamic_ntk import lengthen_by_row
 
 PREFIX = "language_model."
@@ -34,6 +35,7 @@ AMENDMENTS: Mapping[str, Callable[[nn.Module, Config], None]] = {
     "lfm2_moe": take_head,
     "ministral3": slide_every_layer,
     "mistral": slide_every_layer,
+    "phi3": slide_and_turn,
 }
 """Where mlx-lm's module is not the reference's."""
 
