@@ -33,6 +33,7 @@ _NOISE = frozenset(
     )
 )
 _OURS = frozenset(("auto_map", "quantization", "quantization_config"))
+_FIRST_NAMES = {"phi4mm": "phi4_multimodal"}
 _NOT_FINITE = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 
 
@@ -165,8 +166,9 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    # Some of the first checkpoints of a family have a hyphen in its name.
-    names = (str(raw.get("model_type")), str(raw.get("model_type")).replace("-", "_"))
+    # Some of the first checkpoints of a family have a hyphen in its name, or another name.
+    said = str(raw.get("model_type"))
+    names = (said, said.replace("-", "_"), _FIRST_NAMES.get(said))
     model_type = next((name for name in names if name in CONFIG_MAPPING), None)
     if model_type is None:
         return {}

@@ -248,3 +248,19 @@ def test_gemma4_has_numbers_of_its_own_in_full_layers(numbers):
 def test_numbers_of_single_layers_that_mlx_lm_cannot_be_told_are_refused(numbers):
     with pytest.raises(CheckpointError, match="per_layer_config"):
         normalise({"model_type": "gemma4_text", **FULL_AND_NOT, "per_layer_config": numbers})
+
+
+def test_the_first_name_of_phi4_multimodal_is_known():
+    rope = {"type": "longrope", "short_factor": [1.0] * 48, "long_factor": [2.0] * 48}
+    config = normalise(
+        {
+            "model_type": "phi4mm",
+            "num_attention_heads": 24,
+            "partial_rotary_factor": 0.75,
+            "rope_scaling": rope,
+            "vision_lora": {"r": 256, "lora_alpha": 512},
+        }
+    )
+    assert (config["model_type"], config["vision_lora"]["r"]) == ("phi4mm", 256)
+    assert (config["vision_config"]["image_size"], config["vision_config"]["image_token_id"]) == (448, 200010)
+    assert config["rope_parameters"]["rope_type"] == config["rope_scaling"]["rope_type"] == "longrope"

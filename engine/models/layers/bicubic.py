@@ -16,7 +16,7 @@ SMOOTH_SHARPNESS = -0.5
 
 def resized(features: mx.array, height: int, width: int) -> mx.array:
     """(H, W, D) -> (height, width, D), in float32, not smoothed."""
-    return _applied(features, _weights(features.shape[0], height), _weights(features.shape[1], width))
+    return _applied(features, cubic_weights(features.shape[0], height), cubic_weights(features.shape[1], width))
 
 
 def smoothly_resized(features: mx.array, height: int, width: int) -> mx.array:
@@ -29,7 +29,7 @@ def _applied(features: mx.array, rows: np.ndarray, columns: np.ndarray) -> mx.ar
     return mx.tensordot(mx.array(columns), wide.swapaxes(0, 1), axes=1).swapaxes(0, 1)
 
 
-def _weights(size: int, count: int) -> np.ndarray:
+def cubic_weights(size: int, count: int) -> np.ndarray:
     """(count, size) float32: how much each of `size` old cells gives to each new one."""
     places = (np.arange(count) + 0.5) * (size / count) - 0.5
     first = np.floor(places).astype(int) - 1

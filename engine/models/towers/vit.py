@@ -141,9 +141,10 @@ class Attention(nn.Module):
         """Queries, keys and values, (N, L, D) each."""
         return self.q_proj(x), self.k_proj(x), self.v_proj(x)
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, mask: mx.array | None = None) -> mx.array:
+        """(N, L, D) -> the same; `mask` (N, 1, 1, L) says which patches are looked at."""
         queries, keys, values = (y.reshape(*y.shape[:-1], self._heads, -1).swapaxes(1, 2) for y in self.projected(x))
-        mixed = attended(queries, keys, values, scale=self._scale)
+        mixed = attended(queries, keys, values, mask, scale=self._scale)
         return self.out_proj(mixed.swapaxes(1, 2).reshape(x.shape))
 
 
@@ -166,8 +167,8 @@ class EncoderLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.mlp = MLP(config)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        x = x + self.self_attn(self.layer_norm1(x))
+    def __call__(self, x: mx.array, mask: mx.array | None = None) -> mx.array:
+        x = x + self.self_attn(self.layer_norm1(x), mask)
         return x + self.mlp(self.layer_norm2(x))
 
 
