@@ -6,7 +6,6 @@ Owns the link between a sequence, its tensors and its text. Knows nothing of inb
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import mlx.core as mx
 
@@ -20,14 +19,16 @@ from engine.api.events import (
     ThinkingDelta,
     Timings,
     TokenLogprob,
+    ToolCallDelta,
     Usage,
 )
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings
 from engine.inbox import Envelope
 from engine.run.prompt import Prompt
-from engine.run.runner import Runner, Token
+from engine.run.runner import Runner
 from engine.run.text import Piece, TextStream
+from engine.run.tools import Call
 from engine.schedule.scheduler import Scheduler
 from engine.schedule.sequence import Phase, Sequence
 from engine.session import Session
@@ -63,6 +64,11 @@ class Answer:
         return len(self.token_ids)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person ought to know of it."""
+        return (*(self.prompt.notes if self.prompt else ()), *(self.text.notes if self.text else ()))
+
+    @property
     def tokens(self) -> int:
         """In its caches, or soon."""
         return len(self.prompt.token_ids) + self.generated if self.prompt else 0
@@ -76,9 +82,7 @@ class Generation:
         self._scheduler = Scheduler(settings.max_running, settings.max_waiting)
         self._runner = Runner(session.checkpoint.model, settings.cache, session.prefixes, session.features)
         self._answers: dict[str, Answer] = {}
-        tokenizer = session.checkpoint.tokenizer
         self._end_ids = frozenset(session.checkpoint.generation.eos_token_ids)
-        self._unshown = _unshown_ids(tokenizer)
 
     @property
     def idle(self) -> bool:
@@ -137,9 +141,13 @@ class Generation:
             answer.prompt = prompt
         answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
         answer.text = self._session.text_stream(answer.request, answer.prompt)
+        constraint = None
+        for constraint in self._session.constraint(answer.request, answer.prompt):
+            if constraint is None:
+                yield None
         yield from self._wait_for_room(answer)
         answer.prefill_started_at = time.monotonic()
-        sampler = self._session.sampler(answer.request, answer.prompt)
+        sampler = self._session.sampler(answer.request, answer.prompt, constraint)
         answer.cached = self._runner.open(name, answer.prompt, sampler, answer.request.tenant)
         for stage, done, total in self._runner.prefill(name):
             yield Progress(name, stage, done, total)
@@ -169,30 +177,35 @@ class Generation:
             with self._guard(answer):
                 self._take(answer, tokens[answer.sequence.request_id])
 
-    def _take(self, answer: Answer, token: Token) -> None:
-        answer.token_ids.append(token.id)
+    def _take(self, answer: Answer, token: TokenLogprob) -> None:
+        answer.token_ids.append(token.token_id)
         if answer.generated == 1:
             answer.first_token_at = time.monotonic()
-        answer.unsent.append(TokenLogprob(token.id, token.logprob))
-        if token.id in self._end_ids:
+        answer.unsent.append(token)
+        if token.token_id in self._end_ids:
             self._finish(answer, FinishReason.STOP)
             return
-        if token.id not in self._unshown:
-            self._send(answer, answer.text.push(token.id))
+        self._send(answer, answer.text.push(token.token_id))
         if answer.text.stopped:
             self._finish(answer, FinishReason.STOP)
         elif answer.generated >= answer.max_tokens:
             self._finish(answer, FinishReason.LENGTH)
 
-    def _send(self, answer: Answer, pieces: list[Piece]) -> None:
+    def _send(self, answer: Answer, pieces: list[Piece | Call]) -> None:
+        name = answer.sequence.request_id
         for piece in pieces:
+            if isinstance(piece, Call):
+                self._emit(ToolCallDelta(name, piece.index, piece.name, piece.arguments, piece.id))
+                continue
             tokens, answer.unsent = tuple(answer.unsent), []
             delta = ThinkingDelta if piece.thinking else TextDelta
-            self._emit(delta(answer.sequence.request_id, piece.text, tokens))
+            self._emit(delta(name, piece.text, tokens))
 
     def _finish(self, answer: Answer, reason: FinishReason) -> None:
         if answer.text is not None:
-            self._send(answer, answer.text.finish())
+            self._send(answer, answer.text.finish(complete=reason is FinishReason.STOP))
+            if reason is FinishReason.STOP and answer.text.called:
+                reason = FinishReason.TOOL_CALLS
         if answer.unsent:
             self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
         self._release(answer)
@@ -203,18 +216,18 @@ class Generation:
                 self._usage(answer),
                 self._timings(answer),
                 regions=self._session.regions(answer.prompt, answer.token_ids) if answer.prompt else (),
-                notes=answer.prompt.notes if answer.prompt else (),
+                notes=answer.notes,
             )
         )
 
     def _break(self, answer: Answer, error: Exception) -> None:
-        self._release(answer)
+        self._release(answer, failed=True)
         self._fail(answer.sequence.request_id, error)
 
-    def _release(self, answer: Answer) -> None:
+    def _release(self, answer: Answer, *, failed: bool = False) -> None:
         if answer.steps is not None:
             answer.steps.close()
-        self._runner.close(answer.sequence.request_id, answer.token_ids)
+        self._runner.close(answer.sequence.request_id, None if failed else answer.token_ids)
         self._scheduler.remove(answer.sequence)
         del self._answers[answer.sequence.request_id]
 
@@ -228,6 +241,7 @@ class Generation:
             completion_tokens=answer.generated,
             cached_tokens=answer.cached,
             image_tokens=0 if prompt is None else len(prompt.slots),
+            thinking_tokens=0 if answer.text is None else answer.text.thinking_tokens,
             context_length=self._session.info.context_length,
         )
 
@@ -261,11 +275,3 @@ class _Guard:
 
 def _rate(tokens: int, seconds: float) -> float:
     return tokens / seconds if tokens > 0 and seconds > 0 else 0.0
-
-
-def _unshown_ids(tokenizer: Any) -> frozenset[int]:
-    """Control tokens are never text; thinking markers are, until the text stream has read them."""
-    ids = set(tokenizer.all_special_ids)
-    if tokenizer.has_thinking:
-        ids -= set(tokenizer.think_start_tokens) | set(tokenizer.think_end_tokens)
-    return frozenset(ids)

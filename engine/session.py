@@ -18,17 +18,21 @@ from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings, SamplingSettings
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache
+from engine.constrain.compiling import ConstraintCompiler
+from engine.constrain.constraint import Constraint
+from engine.constrain.thinking import DelayedConstraint
 from engine.device import Device, free_memory
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.footprint import measure_caches
 from engine.loading.memory import preflight
 from engine.models.grounding.question import Question
+from engine.run.answer import AnswerForm
 from engine.run.media import MediaReader
 from engine.run.prompt import Prompt, PromptBuilder
 from engine.run.room import Room
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate
-from engine.run.text import TextStream, ThinkingMarkers
+from engine.run.text import TextStream
 
 DEFAULTS = SamplingSettings(
     temperature=0.0,
@@ -48,17 +52,37 @@ class Session:
     prefixes: PrefixCache
     features: FeatureCache
     room: Room
+    form: AnswerForm
+    compiler: ConstraintCompiler
     load_s: float = 0.0
 
     @property
     def info(self) -> ModelInfo:
         return self.checkpoint.info
 
-    def sampler(self, request: GenerateRequest, prompt: Prompt) -> Sampler:
+    def constraint(self, request: GenerateRequest, prompt: Prompt) -> Iterator[Constraint | None]:
+        """Yields `None` while the form that an answer is held to is made ready, and at last what holds it; nothing at
+        all for an answer of any form. Raises `RequestError` for a form that cannot be held to."""
+        if request.response_format is None:
+            return
+        held = yield from self.compiler.compile(request.response_format)
+        block = self.form.block(prompt.text)
+        yield held if block is None else DelayedConstraint(held, block)
+
+    def sampler(self, request: GenerateRequest, prompt: Prompt, constraint: Constraint | None) -> Sampler:
         adapter = self.checkpoint.model.adapter_for(prompt.media)
         settings = resolve(request.sampling, self.checkpoint.generation.under(adapter))
         seed = settings.seed if settings.seed is not None else secrets.randbits(32)
-        return Sampler(settings, mx.array(prompt.token_ids), seed=seed, logprobs=request.logprobs)
+        return Sampler(
+            settings,
+            mx.array(prompt.token_ids),
+            seed=seed,
+            logprobs=request.logprobs,
+            alternatives=request.top_logprobs,
+            constraint=constraint,
+            budget=self.form.budget(request, prompt.text),
+            spared=tuple(self.checkpoint.generation.eos_token_ids),
+        )
 
     def max_tokens(self, request: GenerateRequest, prompt_tokens: int) -> int:
         """How many tokens the answer may have. Raises `ContextError` when the prompt leaves no room."""
@@ -86,12 +110,7 @@ class Session:
         )
 
     def text_stream(self, request: GenerateRequest, prompt: Prompt) -> TextStream:
-        tokenizer = self.checkpoint.tokenizer
-        markers = None
-        if tokenizer.has_thinking:
-            is_open = prompt.text.rstrip().endswith(tokenizer.think_start)
-            markers = ThinkingMarkers(tokenizer.think_start, tokenizer.think_end, is_open)
-        return TextStream(tokenizer.detokenizer, request.stop, markers)
+        return self.form.stream(request, prompt.text)
 
 
 def resolve(asked: SamplingSettings, model: SamplingSettings) -> SamplingSettings:
@@ -121,13 +140,18 @@ class Opening:
         family = checkpoint.family
         reader = MediaReader(checkpoint.processor, checkpoint.clips, self.settings.media, family.most_pictures)
         template = ChatTemplate(checkpoint.tokenizer, family.chat_template, *reader.markers)
-        builder = PromptBuilder(checkpoint.tokenizer, template, reader)
+        builder = PromptBuilder(checkpoint.tokenizer, template, reader, family.begin)
         cache = self.settings.cache
         free = partial(free_memory, self.device)
         prefixes = PrefixCache(free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes)
         features = FeatureCache(cache.feature_bytes)
         room = Room(measure_caches(checkpoint.model), free, (prefixes, features), cache.max_kv_bytes)
-        return Session(checkpoint, builder, prefixes, features, room, time.monotonic() - self.started_at)
+        form = AnswerForm(checkpoint.tokenizer, template.text)
+        compiler = ConstraintCompiler(
+            checkpoint.tokenizer, checkpoint.generation.eos_token_ids, self.settings.constraints
+        )
+        took = time.monotonic() - self.started_at
+        return Session(checkpoint, builder, prefixes, features, room, form, compiler, took)
 
 
 def open_checkpoint(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from copy import copy
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_the_stream_adds_up_to_the_answer(text_model):
     assert [token for piece in pieces for token in piece.token_ids] == whole.token_ids
     assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
     assert pieces[-1].finish_reason == whole.finish_reason
-    assert pieces[-1].usage == whole.usage
+    assert replace(pieces[-1].usage, cached_tokens=0) == whole.usage
 
 
 def test_a_stream_that_is_closed_stops_the_model(text_model):

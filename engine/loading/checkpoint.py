@@ -26,6 +26,7 @@ from engine.loading.weights import bind
 from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
 from engine.models.clips import ClipProcessor
+from engine.models.preprocessor import read_preprocessor
 from engine.sizes import format_size
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def prepare(source: str, folder: Path, device: Device | None, *, reclaimable: in
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     can = capabilities(plan.family, tokenizer, has_senses=unbound.has_senses)
     info = _info(source, folder, unbound, can)
-    note = " ".join(filter(None, (plan.note, widened.note)))
+    unsaid = _unsaid(folder, plan.family) if can.pictures else ""
+    note = " ".join(filter(None, (plan.note, widened.note, unsaid)))
     return Checkpoint(
         source=source,
         folder=folder,
@@ -123,6 +125,13 @@ def _info(source: str, folder: Path, unbound: Unbound, can: Capabilities) -> Mod
         description=str(config.get("description") or ""),
         capabilities=can,
     )
+
+
+def _unsaid(folder: Path, family: Family) -> str:
+    """What is told of a checkpoint that does not say how its pictures are to be cut."""
+    if family.open_weights is not None or read_preprocessor(folder):
+        return ""
+    return "The checkpoint has no preprocessor file: pictures are cut as is usual for its family."
 
 
 def _layers(model: VisionLanguageModel) -> Iterator[list[mx.array]]:

@@ -13,7 +13,7 @@ from engine.api.errors import CheckpointError, RequestError
 from engine.api.events import Modality
 from engine.api.request import Image, MediaPart, Message, Part, Text
 from engine.api.tools import Tool, ToolCall, ToolResult
-from engine.models.base import MediaProcessor, PreparedMedia
+from engine.models.base import MediaProcessor, PreparedMedia, finished
 from engine.models.clips import ClipProcessor
 
 _NAMES = {Modality.IMAGE: "picture", Modality.VIDEO: "clip"}
@@ -97,7 +97,7 @@ class Markers:
                 code="marker_mismatch",
             )
         expansions = iter(media)
-        return self._pattern.sub(lambda _: next(expansions).expansion, text)
+        return finished(self._pattern.sub(lambda _: next(expansions).expansion, text), media)
 
 
 def _texts(part: Part) -> tuple[str, ...]:

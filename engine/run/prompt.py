@@ -3,7 +3,7 @@
 Knows nothing of the decoder, nor of how media are read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,16 @@ class Prompt:
 
 
 class PromptBuilder:
-    def __init__(self, tokenizer: Any, template: ChatTemplate, reader: MediaReader) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: ChatTemplate,
+        reader: MediaReader,
+        begin: Callable[[Any], str] | None = None,
+    ) -> None:
+        """`begin` gives the words that every prompt begins with, by the tokenizer."""
         self._tokenizer = tokenizer
+        self._beginning = begin(tokenizer) if begin else _beginning(tokenizer) if reader.pictures else ""
         self._template = template
         self._reader = reader
         self._markers = Markers(tokenizer, reader.pictures, reader.clips)
@@ -63,6 +71,8 @@ class PromptBuilder:
             typed, messages, tools = self._markers.set_typed_aside(conversation, offered_tools(request))
             text = self._template.render(messages, dict(request.template_options), tools)
             self._markers.check(text, media_of(conversation))
+            if self._beginning not in text:
+                text = self._beginning + text
             special = False
         ids, slots = self._tokenise(text, media, typed=typed, special=special)
         if not ids:
@@ -91,6 +101,14 @@ class PromptBuilder:
                 "The model's processor files and its tokenizer do not belong together; download the model again.",
             )
         return ids, slots
+
+
+def _beginning(tokenizer: Any) -> str:
+    """What a tokenizer puts ahead of a text. The templates of models with pictures often leave it to that, as
+    transformers' processors do; those of models for text alone never do."""
+    plain, whole = (tokenizer.encode("x", add_special_tokens=special) for special in (False, True))
+    bos = getattr(tokenizer, "bos_token", None)
+    return bos if bos and whole[:1] == [tokenizer.bos_token_id] != plain[:1] else ""
 
 
 def _check_question(conversation: Conversation) -> None:

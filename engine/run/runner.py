@@ -12,25 +12,20 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from engine.api.events import Stage
+from engine.api.events import Stage, TokenLogprob
 from engine.api.settings import CacheSettings
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache, has_way_back
 from engine.models.base import PreparedMedia, VisionLanguageModel
+from engine.run.draw import Draw
 from engine.run.prefill import Prefill, Step
 from engine.run.prompt import Prompt
 from engine.run.room import GROWTH
 from engine.run.rows import Rows
-from engine.run.sampler import Draw, Sampler
+from engine.run.sampler import Sampler
 
 MOST_CHECKPOINTS = 8
 """Of one prompt, where caches have no way back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    id: int
-    logprob: float
 
 
 @dataclass(slots=True)
@@ -84,16 +79,16 @@ class Runner:
         self._slots[request_id] = Slot(sampler, prefill, scope, key, cached)
         return cached
 
-    def close(self, request_id: str, written: Sequence[int] = ()) -> None:
-        """Let go of a request, which has `written` these tokens; what was computed for it is kept for others."""
+    def close(self, request_id: str, written: Sequence[int] | None) -> None:
+        """Let go of a request. What was computed for it is kept for others if it has `written` these tokens, none
+        included; with `None`, after a failure, nothing is."""
         slot = self._slots.pop(request_id, None)
         if slot is None:
             return
-        if slot.rows is None:
-            self._keep(slot, slot.prefill.caches, slot.key[: slot.prefill.done])
-            return
-        caches = slot.rows.leave(request_id)
-        self._keep(slot, caches, np.concatenate([slot.key, np.asarray(written, np.int64)]))
+        caches = slot.prefill.caches if slot.rows is None else slot.rows.leave(request_id)
+        if written is not None:
+            key = slot.key[: slot.prefill.done]
+            self._keep(slot, caches, np.concatenate([key, np.asarray(written, np.int64)]))
 
     def prefill(self, request_id: str) -> Iterator[Step]:
         """Everything up to and including the launch of the first token. Yields after each piece of work."""
@@ -105,15 +100,15 @@ class Runner:
                 self._keep(slot, deepcopy(slot.prefill.caches), slot.key[:done])
 
         slot.launched = slot.sampler.draw((yield from slot.prefill.work(passed)))
-        mx.async_eval(_arrays(slot.launched))
+        mx.async_eval(slot.launched.arrays())
         yield Stage.PREFILL, len(slot.key), len(slot.key)
 
-    def decode(self, request_ids: Sequence[str]) -> dict[str, Token]:
+    def decode(self, request_ids: Sequence[str]) -> dict[str, TokenLogprob]:
         """One token each."""
         for name in request_ids:
             if self._slots[name].rows is None:
                 self._join(name)
-        tokens: dict[str, Token] = {}
+        tokens: dict[str, TokenLogprob] = {}
         for rows in self._rows.values():
             if rows.names:
                 tokens |= self._step(rows)
@@ -126,15 +121,24 @@ class Runner:
         rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
         slot.rows = rows
 
-    def _step(self, rows: Rows) -> dict[str, Token]:
-        """The token after the next is launched before the next is read, so the device never waits."""
+    def _step(self, rows: Rows) -> dict[str, TokenLogprob]:
+        """The token after the next is launched before the next is read, so the device never waits; unless a sampler
+        has to know the last one first."""
         slots = [self._slots[name] for name in rows.names]
         ready = [slot.launched for slot in slots]
+        if any(slot.sampler.waits for slot in slots):
+            tokens = _accepted(slots, ready)
+            self._launch(rows, slots, ready)
+        else:
+            self._launch(rows, slots, ready)
+            tokens = _accepted(slots, ready)
+        return dict(zip(rows.names, tokens, strict=True))
+
+    def _launch(self, rows: Rows, slots: Sequence[Slot], ready: Sequence[Draw]) -> None:
         logits = rows.step([draw.token for draw in ready])
         for number, slot in enumerate(slots):
             slot.launched = slot.sampler.draw(logits[number : number + 1])
-        mx.async_eval([array for slot in slots for array in _arrays(slot.launched)])
-        return {name: _read(draw) for name, draw in zip(rows.names, ready, strict=True)}
+        mx.async_eval([array for slot in slots for array in slot.launched.arrays()])
 
     def _borders(self, slot: Slot) -> frozenset[int]:
         """Where the caches of a prompt are kept on the way if they have no way back: behind it, and at some of its
@@ -179,9 +183,8 @@ def _hand_over(found: list[Any], fresh: list[Any]) -> None:
             new.state = old.state
 
 
-def _arrays(draw: Draw) -> list[mx.array]:
-    return [draw.token] if draw.logprob is None else [draw.token, draw.logprob]
-
-
-def _read(draw: Draw) -> Token:
-    return Token(int(draw.token.item()), 0.0 if draw.logprob is None else float(np.asarray(draw.logprob)[0]))
+def _accepted(slots: Sequence[Slot], ready: Sequence[Draw]) -> list[TokenLogprob]:
+    tokens = [draw.read() for draw in ready]
+    for slot, token in zip(slots, tokens, strict=True):
+        slot.sampler.accept(token.token_id)
+    return tokens

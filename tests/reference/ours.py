@@ -26,6 +26,7 @@ class Ours:
         assert done == total
         self.model, self.processor = checkpoint.model, checkpoint.processor
         self.tokenizer = checkpoint.tokenizer
+        self.note = checkpoint.info.note
 
     def prompt(self, text: str, pictures: list[Image.Image]) -> tuple[list[int], list[PreparedMedia]]:
         """The ids of a prompt with a marker for each picture, and the pictures."""

@@ -5,6 +5,7 @@ checkpoint it saves is then loaded here, and the two are compared: ids, pixels, 
 """
 
 import copy
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import torch
 from mlx_lm.models.switch_layers import SwitchLinear
 from PIL import Image
 
+from engine.api.errors import CheckpointError, MediaError
 from engine.device import Device, DeviceKind
 from engine.loading.footprint import measure_caches
 from tests.reference import tiny
@@ -231,6 +233,28 @@ class VisionParity(TextParity):
     def test_two_pictures_of_different_shapes(self, pair, row):
         pictures = [tiny.picture("landscape"), tiny.picture("portrait")]
         self.hold(row, pair.ours.logits(self.case.two, pictures), pair.logits(self.case.two, pictures))
+
+    @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1), (3, 2)])
+    def test_a_ribbon_and_a_speck_are_looked_at_or_refused(self, pair, size):
+        picture = tiny.picture("landscape").resize(size)
+        try:
+            _, (media,) = pair.ours.prompt(self.case.one, [picture])
+        except MediaError:
+            return
+        features = pair.ours.model.encode(media)
+        assert len(features) == media.feature_count
+        assert mx.isfinite(features).all()
+
+    def test_without_processor_files_the_familys_own_settings_are_taken_and_said(self, pair, tmp_path):
+        folder = shutil.copytree(pair.folder, tmp_path / "bare")
+        for name in ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"):
+            (folder / name).unlink(missing_ok=True)
+        try:
+            note = Ours(folder).note
+        except CheckpointError:
+            # The settings of published models do not fit every tiny tower, and that is said instead.
+            return
+        assert "no preprocessor file" in note
 
     def test_a_picture_matters(self, pair):
         """Else the other tests would hold for a model that is blind."""

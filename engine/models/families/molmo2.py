@@ -158,4 +158,5 @@ FAMILY = Family(
     clips=read_clip_processor,
     chat_template=TEMPLATE,
     locate=point_tags,
+    begin=lambda tokenizer: tokenizer.bos_token or tokenizer.eos_token or "",
 )
