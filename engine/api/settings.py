@@ -4,8 +4,11 @@ Read once, at the edge (the command line, the app's composition root); nothing f
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 
 from engine.api.errors import RequestError
 
@@ -81,6 +84,22 @@ def _check_biases(biases: tuple[tuple[int, float], ...]) -> None:
             raise RequestError(f"logit_bias names token {token} twice.", "Keep one of the two.")
 
 
+class KVScheme(Enum):
+    """How keys and values are kept in few bits."""
+
+    UNIFORM = "uniform"
+    """Evenly spaced levels for each group of numbers."""
+    TURBOQUANT = "turboquant"
+    """One rotation for all, the best levels for what comes out of it (arXiv 2504.19874); 3.5 bits are 3 for a key and
+    4 for a value."""
+
+
+KV_BITS: Mapping[KVScheme, tuple[float, ...]] = MappingProxyType(
+    {KVScheme.UNIFORM: (2, 3, 4, 6, 8), KVScheme.TURBOQUANT: (2, 3, 3.5, 4)}
+)
+KV_GROUP_SIZES = (32, 64, 128)
+
+
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
     """What the model remembers, and how."""
@@ -95,6 +114,27 @@ class CacheSettings:
     """Of earlier prompts and answers kept to be found again; `None` is a quarter of the free memory, 0 keeps none."""
     feature_bytes: int = 512 << 20
     """Of what towers have seen, kept to be found again; 0 keeps none."""
+    kv_bits: float | None = None
+    """For each number of a key or value, one of `KV_BITS`; `None` keeps them as they are."""
+    kv_quant_scheme: KVScheme = KVScheme.UNIFORM
+    kv_group_size: int | None = None
+    """Numbers that share their levels, one of `KV_GROUP_SIZES`; `None` is 64. Of the uniform scheme alone."""
+
+    def __post_init__(self) -> None:
+        """Raises `RequestError` for settings of the KV cache that do not go together."""
+        scheme, bits, group = self.kv_quant_scheme, self.kv_bits, self.kv_group_size
+        if bits is None and (scheme is not KVScheme.UNIFORM or group is not None):
+            given = "kv_group_size" if scheme is KVScheme.UNIFORM else "kv_quant_scheme"
+            raise RequestError(f"{given} says nothing without kv_bits.", "Say kv_bits too, or leave both out.")
+        if bits is not None and bits not in KV_BITS[scheme]:
+            known = {kind.value: ", ".join(f"{bits:g}" for bits in known) for kind, known in KV_BITS.items()}
+            hint = " ".join(f"{kind} has {bits}." for kind, bits in known.items())
+            raise RequestError(f"The {scheme.value} scheme has no kv_bits of {bits:g}.", hint.capitalize())
+        if group is not None and scheme is not KVScheme.UNIFORM:
+            raise RequestError(f"The {scheme.value} scheme has no groups.", "Leave kv_group_size out.")
+        if group is not None and group not in KV_GROUP_SIZES:
+            sizes = ", ".join(map(str, KV_GROUP_SIZES))
+            raise RequestError(f"kv_group_size is {group}.", f"It has to be one of {sizes}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from engine.api.errors import RequestError
-from engine.api.settings import SamplingSettings
+from engine.api.settings import KVScheme, SamplingSettings
 from engine.commands.numbers import FRACTION, NOT_NEGATIVE, POSITIVE, PROPORTION, at_least
 from engine.commands.refused import REFUSED
 
@@ -43,6 +43,15 @@ def add_model_flags(parser: Parser) -> None:
     group.add_argument("--revision", help="branch, tag or commit of a Hub repository")
     group.add_argument("--offline", action="store_true", help="never download a model")
     group.add_argument("--max-kv-size", type=at_least(1), metavar="N", help="tokens kept in a rotating KV cache")
+    group.add_argument("--kv-bits", type=POSITIVE, metavar="N", help="keep the KV cache in so many bits a number")
+    group.add_argument(
+        "--kv-quant-scheme",
+        choices=[scheme.value for scheme in KVScheme],
+        help="what --kv-bits means: uniform (2, 3, 4, 6, 8; the default) or turboquant (2, 3, 3.5, 4)",
+    )
+    group.add_argument(
+        "--kv-group-size", type=at_least(1), metavar="N", help="numbers that share a scale: 32, 64 (default) or 128"
+    )
     group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")
 
 

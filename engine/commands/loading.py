@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from engine.api.events import Failed, ModelInfo, Progress, Stage
 from engine.api.request import LoadModel
-from engine.api.settings import EngineSettings
+from engine.api.settings import EngineSettings, KVScheme
 from engine.client import EngineClient
 from engine.commands.context import Context
 from engine.commands.interrupt import cancelled_by_interrupt
@@ -19,13 +19,20 @@ from engine.sizes import format_size
 
 
 def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSettings:
-    """The environment's settings, and what the flags say about caches."""
-    cache = context.settings.cache
-    if arguments.max_kv_size is not None:
-        cache = replace(cache, max_kv_size=arguments.max_kv_size)
-    if arguments.prefill_step_size is not None:
-        cache = replace(cache, prefill_step_size=arguments.prefill_step_size)
-    return replace(context.settings, cache=cache)
+    """The environment's settings, and what the flags say about caches.
+
+    Raises `RequestError` for flags that do not go together.
+    """
+    scheme = arguments.kv_quant_scheme
+    flags = {
+        "max_kv_size": arguments.max_kv_size,
+        "prefill_step_size": arguments.prefill_step_size,
+        "kv_bits": arguments.kv_bits,
+        "kv_quant_scheme": None if scheme is None else KVScheme(scheme),
+        "kv_group_size": arguments.kv_group_size,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    return replace(context.settings, cache=replace(context.settings.cache, **given))
 
 
 def load_model(context: Context, client: EngineClient, arguments: argparse.Namespace) -> ModelInfo | None:

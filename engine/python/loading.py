@@ -11,9 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from engine.api.errors import RequestError
 from engine.api.events import ModelInfo
 from engine.api.request import LoadModel
-from engine.api.settings import CacheSettings, EngineSettings
+from engine.api.settings import EngineSettings, KVScheme
 from engine.client import EngineClient
 from engine.device import TOO_LATE, open_blas
 from engine.environment import is_offline, settings_from_environment
@@ -73,15 +74,27 @@ def load(
     revision: str | None = None,
     max_kv_size: int | None = None,
     prefill_step_size: int | None = None,
+    kv_bits: float | None = None,
+    kv_quant_scheme: str | None = None,
+    kv_group_size: int | None = None,
     settings: EngineSettings | None = None,
     **others: Any,
 ) -> tuple[Model, Processor]:
     """A model and its processor, from `starter`, a folder, or a Hub id, which is downloaded if need be.
 
-    `settings` replace those of the environment. Raises an `EngineError` saying what is wrong.
+    `kv_bits` keep the KV cache small, in the scheme `uniform` (2, 3, 4, 6 or 8, in groups of `kv_group_size`) or
+    `turboquant` (2, 3, 3.5 or 4). `settings` replace those of the environment. Raises an `EngineError` saying what is
+    wrong.
     """
     refuse("load", others | {"adapter_path": adapter_path}, OF_LOADING)
-    settings = _settings(settings, max_kv_size, prefill_step_size)
+    settings = _with_cache(
+        settings or settings_from_environment(os.environ),
+        max_kv_size=max_kv_size,
+        prefill_step_size=prefill_step_size,
+        kv_bits=kv_bits,
+        kv_quant_scheme=None if kv_quant_scheme is None else _scheme(kv_quant_scheme),
+        kv_group_size=kv_group_size,
+    )
     source = str(path_or_hf_repo)
     host = EngineHost(settings)
     host.start()
@@ -107,16 +120,21 @@ def load_config(path_or_hf_repo: str | Path, *, settings: EngineSettings | None 
     from engine.loading.config import read_config
     from engine.loading.hub import resolve
 
-    return read_config(resolve(str(path_or_hf_repo), _settings(settings, None, None)))
+    return read_config(resolve(str(path_or_hf_repo), settings or settings_from_environment(os.environ)))
 
 
-def _settings(given: EngineSettings | None, max_kv_size: int | None, prefill_step_size: int | None) -> EngineSettings:
-    settings = given or settings_from_environment(os.environ)
-    cache = CacheSettings(
-        prefill_step_size=prefill_step_size or settings.cache.prefill_step_size,
-        max_kv_size=max_kv_size or settings.cache.max_kv_size,
-    )
-    return replace(settings, cache=cache)
+def _with_cache(settings: EngineSettings, **given: Any) -> EngineSettings:
+    """`settings` but for the fields of `CacheSettings` that are `given` and not `None`."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(settings, cache=replace(settings.cache, **changes))
+
+
+def _scheme(name: str) -> KVScheme:
+    try:
+        return KVScheme(name)
+    except ValueError as error:
+        known = ", ".join(scheme.value for scheme in KVScheme)
+        raise RequestError(f"There is no kv_quant_scheme {name!r}.", f"Use one of {known}.") from error
 
 
 def _read(source: str, revision: str | None, settings: EngineSettings) -> tuple[dict[str, Any], Processor]:

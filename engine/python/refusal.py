@@ -31,6 +31,7 @@ OF_GENERATING: Asks = {
     "eos_tokens": NOTHING,
     "frequency_penalty": (None, 0, 0.0),
     "kv_bits": NOTHING,
+    "kv_group_size": NOTHING,
     "kv_quant_scheme": (None, "uniform"),
     "logit_bias": NOTHING,
     "logits_processors": NOTHING,
@@ -49,6 +50,9 @@ OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": 
 
 _INSTEAD = {
     "enable_thinking": "Give it to apply_chat_template.",
+    "kv_bits": "Give it to load.",
+    "kv_group_size": "Give it to load.",
+    "kv_quant_scheme": "Give it to load.",
     "max_kv_size": "Give it to load.",
     "prefill_step_size": "Give it to load.",
     "eos_tokens": "stop=[...] ends the answer at a text.",

@@ -12,6 +12,9 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
+from engine.cache.codec import Codec
+from engine.cache.compressed import BatchCompressedKVCache, CompressedKVCache
+
 
 class _BlockMask:
     """In front of an mlx-lm cache."""
@@ -34,7 +37,20 @@ class _BlockMask:
 
 
 class BlockKVCache(_BlockMask, KVCache):
-    pass
+    def compressed(self, key_codec: Codec, value_codec: Codec) -> "BlockCompressedKVCache":
+        return BlockCompressedKVCache(key_codec, value_codec)
+
+
+class BlockCompressedKVCache(_BlockMask, CompressedKVCache):
+    @classmethod
+    def merge(cls, caches: Sequence[CompressedKVCache]) -> "BatchBlockCompressedKVCache":
+        return BatchBlockCompressedKVCache.merge(caches)
+
+
+class BatchBlockCompressedKVCache(BatchCompressedKVCache):
+    """Rows that have read their blocks; taken out, a row can read more of them."""
+
+    single = BlockCompressedKVCache
 
 
 class BlockRotatingKVCache(_BlockMask, RotatingKVCache):

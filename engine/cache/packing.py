@@ -1,0 +1,49 @@
+"""Numbers of 2, 3 or 4 bits side by side in words of 32 bits.
+
+Knows nothing of what the numbers stand for. A number never lies in two words: one of 3 bits is kept as 2 bits and 1.
+"""
+
+import mlx.core as mx
+
+WORD = 32
+_FIELDS = {2: (2,), 3: (2, 1), 4: (4,)}
+
+
+def words(bits: int, count: int) -> int:
+    """How many words `count` numbers take."""
+    return sum(_words(field, count) for field in _FIELDS[bits])
+
+
+def pack(codes: mx.array, bits: int) -> mx.array:
+    """(..., D) uint32, each below 2^bits -> (..., words) uint32. The first number is in a word's lowest bits."""
+    count = codes.shape[-1]
+    packed = []
+    for field in _FIELDS[bits]:
+        part = codes & (2**field - 1)
+        missing = _words(field, count) * WORD // field - count
+        if missing:
+            part = mx.pad(part, [*[(0, 0)] * (codes.ndim - 1), (0, missing)])
+        part = part.reshape(*codes.shape[:-1], -1, WORD // field) << _places(field)
+        # No two of them have a bit in common, so their sum is all of them.
+        packed.append(part.sum(axis=-1))
+        codes = codes >> field
+    return mx.concatenate(packed, axis=-1)
+
+
+def unpack(packed: mx.array, bits: int, count: int) -> mx.array:
+    """(..., words) -> (..., count) uint32: what `pack` was given."""
+    codes, done = mx.zeros((), mx.uint32), 0
+    for field in _FIELDS[bits]:
+        width = _words(field, count)
+        part = (packed[..., :width, None] >> _places(field)) & (2**field - 1)
+        codes = codes | (part.flatten(-2)[..., :count] << done)
+        packed, done = packed[..., width:], done + field
+    return codes
+
+
+def _words(field: int, count: int) -> int:
+    return -(-count * field // WORD)
+
+
+def _places(field: int) -> mx.array:
+    return mx.arange(0, WORD, field, dtype=mx.uint32)
