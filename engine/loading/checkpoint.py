@@ -25,8 +25,8 @@ from engine.loading.unbound import Unbound, open_model
 from engine.loading.weights import bind
 from engine.loading.widen import Widened, widen
 from engine.models.base import Family, MediaProcessor, VisionLanguageModel
-from engine.models.clips import ClipProcessor
-from engine.models.preprocessor import read_preprocessor
+from engine.models.clips.plan import ClipProcessor
+from engine.models.recipes.preprocessor import read_preprocessor
 from engine.sizes import format_size
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from PIL import Image
 
 from engine.api.events import Modality
-from engine.models.clips import ClipProcessor
+from engine.models.clips.plan import ClipProcessor
 from engine.models.grounding.question import Locate
 from engine.models.positions import Positions
 

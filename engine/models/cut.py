@@ -7,7 +7,7 @@ from math import isqrt
 
 from engine.api.events import PictureCut
 from engine.models.base import Config, PreparedMedia
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 UNKNOWN: Pair = (0, 0)
 

@@ -14,7 +14,7 @@ from engine.api.events import Modality
 from engine.api.request import Image, MediaPart, Message, Part, Text
 from engine.api.tools import Tool, ToolCall, ToolResult
 from engine.models.base import MediaProcessor, PreparedMedia, finished
-from engine.models.clips import ClipProcessor
+from engine.models.clips.plan import ClipProcessor
 
 _NAMES = {Modality.IMAGE: "picture", Modality.VIDEO: "clip"}
 

@@ -16,10 +16,10 @@ from engine.api.errors import RequestError
 from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Video
 from engine.api.settings import MediaLimits
 from engine.models.base import MediaProcessor, PreparedMedia
-from engine.models.clips import ClipFacts, ClipPlan, ClipProcessor, ClipWish
+from engine.models.clips.plan import ClipFacts, ClipPlan, ClipProcessor, ClipWish
 from engine.models.media.clip import read_clip
 from engine.models.media.picture import is_animated, open_picture
-from engine.models.pictures import Pair, size_within
+from engine.models.recipes.pictures import Pair, size_within
 
 FRAMES_OFFERED = 8
 

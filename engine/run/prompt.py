@@ -12,7 +12,7 @@ import numpy as np
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, RenderedPrompt, Role
 from engine.models.base import PreparedMedia
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 from engine.run.markers import Markers, Typed
 from engine.run.media import Conversation, MediaReader, Prepared, media_of
 from engine.run.template import ChatTemplate

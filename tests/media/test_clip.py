@@ -9,7 +9,7 @@ from PIL.Image import Resampling
 from engine.api.errors import MediaError
 from engine.api.request import Video
 from engine.api.settings import MediaLimits
-from engine.models.clips import ClipPlan
+from engine.models.clips.plan import ClipPlan
 from engine.models.media.clip import read_clip
 from tests.media import clips, drawing
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from engine.api.errors import CheckpointError, MediaError
 from engine.models.families import idefics3, llava
-from engine.models.preprocessor import read_preprocessor
+from engine.models.recipes.preprocessor import read_preprocessor
 
 VISION = {
     "hidden_size": 8,

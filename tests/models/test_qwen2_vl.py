@@ -7,7 +7,7 @@ import pytest
 
 from engine.api.errors import CheckpointError
 from engine.loading.config import normalise
-from engine.models.clips import ClipFacts, ClipWish
+from engine.models.clips.plan import ClipFacts, ClipWish
 from engine.models.families.qwen2_vl import FAMILY
 
 TEXT = {

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from engine.api.errors import CheckpointError, MediaError
-from engine.models.clips import ClipFacts, ClipWish
-from engine.models.timed_clips import read_clips, read_pictures, timed
+from engine.models.clips.plan import ClipFacts, ClipWish
+from engine.models.processors.timed_clips import read_clips, read_pictures, timed
 
 CONFIG = {
     "vision_config": {"temporal_patch_size": 2, "patch_size": 16, "spatial_merge_size": 2},

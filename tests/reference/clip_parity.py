@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.loading.config import normalise, read_config
 from engine.models.base import PreparedMedia, finished
-from engine.models.clips import ClipWish
+from engine.models.clips.plan import ClipWish
 from engine.models.media.clip import scaled
 from engine.models.registry import find_family
 from tests.reference import tiny

@@ -5,7 +5,7 @@ Drawn from a fixed seed: every frame differs from the others, so that one taken 
 
 import numpy as np
 
-from engine.models.clips import ClipFacts
+from engine.models.clips.plan import ClipFacts
 
 
 def drawn_clip(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:

@@ -18,8 +18,8 @@ from transformers.models.cohere2_vision.image_processing_cohere2_vision import (
 from transformers.models.cohere2_vision.processing_cohere2_vision import Cohere2VisionProcessor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-from engine.models.media.held_tiles import HeldTileRecipe
-from engine.models.media.tile_grid import least_scaled_grid
+from engine.models.recipes.held_tiles import HeldTileRecipe
+from engine.models.recipes.tile_grid import least_scaled_grid
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity
 from tests.reference.spelling import TOWER_AND_DECODER

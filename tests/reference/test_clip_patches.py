@@ -8,11 +8,11 @@ from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoP
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
 from engine.api.errors import CheckpointError, MediaError
-from engine.models.clip_patches import ClipPatchRecipe
-from engine.models.clips import ClipWish
-from engine.models.frame_sampling import EvenSteps, FirstToLast
+from engine.models.clips.clip_patches import ClipPatchRecipe
+from engine.models.clips.frame_sampling import EvenSteps, FirstToLast
+from engine.models.clips.plan import ClipWish
 from engine.models.media.torch_resize import torch_resize
-from engine.models.preprocessor import CLIP_MEAN, CLIP_STD, HALF
+from engine.models.recipes.preprocessor import CLIP_MEAN, CLIP_STD, HALF
 from tests.reference.clips import drawn_clip, facts_of, metadata_of
 
 EACH = {

@@ -20,7 +20,7 @@ from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache
 from engine.loading.config import normalise, read_config
 from engine.models.families.florence2 import FAMILY
-from engine.models.media.tasks import add_answer_tokens, answer_tokens, slot_token
+from engine.models.processors.tasks import add_answer_tokens, answer_tokens, slot_token
 from engine.run.prompt import Prompt
 from engine.run.runner import Runner
 from engine.run.sampler import Sampler

@@ -22,13 +22,14 @@ from transformers.models.gemma4_unified.processing_gemma4_unified import Gemma4U
 from transformers.models.gemma4_unified.video_processing_gemma4_unified import Gemma4UnifiedVideoProcessor
 from transformers.video_utils import VideoMetadata, default_sample_indices_fn
 
-from engine.models.clips import ClipWish
-from engine.models.frame_sampling import EvenParts
-from engine.models.patch_budget import SUPPORTED, PatchBudget
+from engine.models.clips.frame_sampling import EvenParts
+from engine.models.clips.plan import ClipWish
+from engine.models.recipes.patch_budget import SUPPORTED, PatchBudget
 from tests.reference import tiny
 from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.clips import facts_of
 from tests.reference.parity import Case, VisionParity
+from tests.reference.running import RunnerParity
 from tests.reference.spelling import BEFORE, Spelling
 
 PICTURE, CLIP = "<|image|>", "<|video|>"
@@ -178,7 +179,7 @@ class TestGemma4(FramedParity):
     case = BASE
 
 
-class TestLarge(FramedClipParity):
+class TestLarge(RunnerParity, FramedClipParity):
     """Experts, keys that are values, a window shorter than a frame whose features see each other, a head of its own."""
 
     case = replace(

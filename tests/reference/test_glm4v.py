@@ -25,8 +25,8 @@ from transformers.models.glm46v.video_processing_glm46v import Glm46VVideoProces
 from transformers.video_utils import VideoMetadata
 
 from engine.api.errors import CheckpointError, MediaError
-from engine.models.clips import ClipFacts, ClipWish
-from engine.models.timed_sampling import AtRate, ByLength
+from engine.models.clips.plan import ClipFacts, ClipWish
+from engine.models.clips.timed_sampling import AtRate, ByLength
 from tests.reference import tiny
 from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.experts import one_by_one, stacked

@@ -12,7 +12,7 @@ from transformers.models.idefics2.processing_idefics2 import Idefics2Processor
 
 from engine.api.errors import MediaError
 from engine.models.families.idefics2 import Idefics2Processor as Ours
-from engine.models.media.native_aspect import NativeAspectRecipe
+from engine.models.recipes.native_aspect import NativeAspectRecipe
 from engine.models.towers.vit import positions_along
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity

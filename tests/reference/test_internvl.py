@@ -12,9 +12,9 @@ from transformers.models.internvl.processing_internvl import InternVLProcessor
 from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
 from engine.loading.config import normalise, read_config
-from engine.models.clips import ClipWish
+from engine.models.clips.frame_sampling import MiddleOfSteps
+from engine.models.clips.plan import ClipWish
 from engine.models.families.internvl import FAMILY
-from engine.models.frame_sampling import MiddleOfSteps
 from tests.reference import tiny
 from tests.reference.clip_parity import ClipParity
 from tests.reference.clips import drawn_clip, facts_of

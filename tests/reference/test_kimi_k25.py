@@ -13,10 +13,10 @@ from transformers.models.kimi_k25.processing_kimi_k25 import Kimi_K25Processor
 from transformers.models.kimi_k25.video_processing_kimi_k25 import Kimi_K25VideoProcessor
 
 from engine.api.errors import CheckpointError
-from engine.models.clips import ClipWish
+from engine.models.clips.plan import ClipWish
 from engine.models.families.kimi_k25 import FAMILY
-from engine.models.media.bordered import BorderedRecipe
 from engine.models.media.clip import scaled
+from engine.models.recipes.bordered import BorderedRecipe
 from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.clips import facts_of
 from tests.reference.experts import one_by_one

@@ -14,8 +14,8 @@ from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
 
 from engine.api.errors import MediaError
 from engine.models.layers.bilinear import smoothly_resized
-from engine.models.media.nearest_tiles import NearestTileRecipe
-from engine.models.media.tile_grid import nearest_grid
+from engine.models.recipes.nearest_tiles import NearestTileRecipe
+from engine.models.recipes.tile_grid import nearest_grid
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference

@@ -17,9 +17,10 @@ from transformers.models.llama4.processing_llama4 import Llama4Processor
 
 from engine.api.errors import CheckpointError
 from engine.models.decoders.llama4 import build_llama4
-from engine.models.media.canvas_tiles import CanvasRecipe
+from engine.models.recipes.canvas_tiles import CanvasRecipe
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity
+from tests.reference.running import RunnerParity
 from tests.reference.spelling import Spelling
 
 SPECIALS = (
@@ -118,7 +119,7 @@ class RoundedParity(VisionParity):
         return inputs["pixel_values"].float().numpy()
 
 
-class TestLlama4(RoundedParity):
+class TestLlama4(RunnerParity, RoundedParity):
     case = BASE
 
 

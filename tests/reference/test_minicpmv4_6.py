@@ -10,9 +10,9 @@ from transformers.models.minicpmv4_6.processing_minicpmv4_6 import MiniCPMV4_6Pr
 from transformers.models.minicpmv4_6.video_processing_minicpmv4_6 import MiniCPMV4_6VideoProcessor
 from transformers.video_utils import VideoMetadata
 
-from engine.models.clips import ClipFacts
-from engine.models.media.slices import SliceRecipe
-from engine.models.sliced import frames_by_second
+from engine.models.clips.plan import ClipFacts
+from engine.models.processors.sliced import frames_by_second
+from engine.models.recipes.slices import SliceRecipe
 from tests.reference import tiny
 from tests.reference.clip_parity import ClipParity
 from tests.reference.parity import Case, VisionParity

@@ -13,7 +13,7 @@ from transformers.models.mllama.image_processing_pil_mllama import (
 )
 from transformers.models.mllama.processing_mllama import MllamaProcessor
 
-from engine.models.media.canvas_tiles import CanvasRecipe
+from engine.models.recipes.canvas_tiles import CanvasRecipe
 from tests.reference import tiny
 from tests.reference.parity import Case, VisionParity, difference
 from tests.reference.running import RunnerParity

@@ -15,10 +15,10 @@ from transformers.models.molmo2.video_processing_molmo2 import Molmo2VideoProces
 from transformers.video_utils import VideoMetadata
 
 from engine.api.errors import CheckpointError
-from engine.models.clips import ClipWish
-from engine.models.media.cropped import SquareClipProcessor, Words
-from engine.models.media.overlapping_crops import CropRecipe, WholeRecipe, best_tiling, pooled
+from engine.models.clips.plan import ClipWish
 from engine.models.media.torch_sample import torch_sample
+from engine.models.processors.cropped import SquareClipProcessor, Words
+from engine.models.recipes.overlapping_crops import CropRecipe, WholeRecipe, best_tiling, pooled
 from tests.reference import tiny
 from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.clips import facts_of

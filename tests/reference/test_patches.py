@@ -5,7 +5,7 @@ import pytest
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from engine.api.errors import CheckpointError, MediaError
-from engine.models.patches import PatchRecipe
+from engine.models.recipes.patches import PatchRecipe
 from tests.reference.test_pictures import SIZES, drawn
 
 SETTINGS = {

@@ -15,7 +15,7 @@ from transformers.models.phi4_multimodal.image_processing_phi4_multimodal import
 from transformers.models.phi4_multimodal.processing_phi4_multimodal import Phi4MultimodalProcessor
 
 from engine.api.errors import MediaError
-from engine.models.media.padded_crops import PaddedCropRecipe
+from engine.models.recipes.padded_crops import PaddedCropRecipe
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
@@ -89,6 +89,7 @@ BASE = Case(
     (Spelling("transformers-5", ()), Spelling("microsoft", MICROSOFT, old_config=True)),
     one=f"<|user|>{PICTURE}What is it?<|end|><|assistant|>",
     two=f"<|user|>{PICTURE}And {PICTURE}this?<|end|><|assistant|>",
+    pictures=("landscape", "square"),
 )
 
 
@@ -100,7 +101,7 @@ class TestPhi4Multimodal(VisionParity):
 
     def test_crops_beside_and_below_each_other(self, pair, row):
         """Some of which the picture does not fill."""
-        pictures = [tiny.picture("landscape").resize((900, 500), Image.Resampling.BICUBIC)]
+        pictures = [tiny.picture("landscape").resize((600, 460), Image.Resampling.BICUBIC)]
         _, (media,) = pair.ours.prompt(self.case.one, pictures)
         theirs = pair.inputs(self.case.one, pictures)
         assert (media.arrays["masks"] == theirs["image_attention_mask"][0].numpy()).all()

@@ -13,10 +13,10 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from engine.models.anyres import AnyresRecipe, unpadded
-from engine.models.pictures import Values
-from engine.models.preprocessor import HALF, picture_recipe
-from engine.models.tiles import TileRecipe, scaled_size
+from engine.models.recipes.anyres import AnyresRecipe, unpadded
+from engine.models.recipes.pictures import Values
+from engine.models.recipes.preprocessor import HALF, picture_recipe
+from engine.models.recipes.tiles import TileRecipe, scaled_size
 
 SIZES = [(1, 1), (1, 300), (300, 1), (50, 50), (51, 50), (97, 31), (31, 97), (200, 113), (13, 211), (64, 65)]
 """Width and height."""

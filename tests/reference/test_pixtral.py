@@ -15,7 +15,7 @@ from transformers.models.pixtral.processing_pixtral import PixtralProcessor
 
 from engine.api.errors import CheckpointError, MediaError
 from engine.models.families.pixtral import FAMILY
-from engine.models.media.rows import RowRecipe
+from engine.models.recipes.rows import RowRecipe
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, VisionParity, difference

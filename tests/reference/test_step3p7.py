@@ -12,7 +12,7 @@ from transformers.models.step3p7.image_processing_step3p7 import Step3p7ImagePro
 from transformers.models.step3p7.processing_step3p7 import Step3p7Processor
 
 from engine.api.errors import CheckpointError, MediaError
-from engine.models.media.window_crops import WindowRecipe
+from engine.models.recipes.window_crops import WindowRecipe
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import Case, Pair, VisionParity

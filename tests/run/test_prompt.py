@@ -12,7 +12,7 @@ from engine.api.events import Modality
 from engine.api.request import GenerateRequest, Image, Message, RenderedPrompt, Role, Text, Video
 from engine.api.settings import MediaLimits
 from engine.models.base import PreparedMedia
-from engine.models.clips import ClipPlan
+from engine.models.clips.plan import ClipPlan
 from engine.run.media import MediaReader
 from engine.run.prompt import PromptBuilder
 from engine.run.template import ChatTemplate

@@ -3,7 +3,6 @@
 Knows nothing of how the decoder is built. Source: transformers `modeling_gemma4.py`.
 """
 
-import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.gemma4_text import Model
 
@@ -23,13 +22,6 @@ class Gemma4Decoder(Model):
     def tie_word_embeddings(self) -> bool:
         """As others of mlx-lm's have it: what becomes of its arguments while weights are read counts."""
         return self.args.tie_word_embeddings
-
-    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """As in mlx-lm's others, a copy of the embeddings is dropped."""
-        weights = super().sanitize(weights)
-        if self.tie_word_embeddings:
-            weights.pop("lm_head.weight", None)
-        return weights
 
 
 def refuse_unread(decoder: nn.Module, config: Config) -> None:

@@ -20,10 +20,10 @@ from engine.models.decoders.deepseek import as_deepseek
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.grounding.question import in_parts
 from engine.models.grounding.tags import boxes_between
-from engine.models.media.tiles_beside_whole import TilesBesideWhole
 from engine.models.names import Prefixes, rename
-from engine.models.pictures import fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.pictures import fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.tiles_beside_whole import TilesBesideWhole
 from engine.models.towers.deep_encoder import NAMES as TOWER
 from engine.models.towers.deep_encoder import DeepEncoder, queries_for
 from engine.models.towers.features import last, tile_by_tile

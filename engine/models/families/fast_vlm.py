@@ -15,12 +15,12 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.names import Prefixes, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
+from engine.models.processors.whole import WholePictureProcessor
 from engine.models.projectors.mlp import MLPProjector
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.towers.fastvit import FastViT, FastViTConfig
 from engine.models.towers.fastvit_names import sanitize_fastvit
 from engine.models.towers.features import last
-from engine.models.whole import WholePictureProcessor
 
 NAMES: Prefixes = (
     ("model.vision_tower.timm_model.", "vision_tower."),

@@ -18,13 +18,13 @@ from engine.models.base import Config, Family, PreparedMedia, VisionLanguageMode
 from engine.models.decoders.bart import Bart
 from engine.models.decoders.text import sanitize_decoder
 from engine.models.grounding.loc_tokens import florence_places
-from engine.models.media.tasks import MARKER, TEMPLATE, GrowingTokenizer, add_answer_tokens, slot_token
 from engine.models.names import Prefixes, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor
+from engine.models.processors.tasks import MARKER, TEMPLATE, GrowingTokenizer, add_answer_tokens, slot_token
+from engine.models.processors.whole import WholePictureProcessor
 from engine.models.projectors.row_column import RowColumnProjector
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor
 from engine.models.towers.davit import DaViT, sanitize_davit, seen_side
 from engine.models.towers.features import last
-from engine.models.whole import WholePictureProcessor
 
 NAMES: Prefixes = (
     ("model.language_model.shared.", "language_model.model.embed_tokens."),

@@ -16,11 +16,11 @@ from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, Vis
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.layers.blocks import looking_ahead, seen_both_ways, stops_around, stretches
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
+from engine.models.processors.whole import WholePictureProcessor
 from engine.models.projectors.average import AverageProjector
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.towers.features import build_tower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-from engine.models.whole import WholePictureProcessor
 
 MARKER, END = "<start_of_image>", "<end_of_image>"
 SLOT = "<image_soft_token>"

@@ -16,16 +16,16 @@ import numpy as np
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
+from engine.models.clips.frame_sampling import FPS, MAX_FRAMES, EvenParts
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.frame_sampling import FPS, MAX_FRAMES, EvenParts
 from engine.models.grounding.json_places import json_places
 from engine.models.grounding.question import in_parts
 from engine.models.layers.blocks import BlockRotatingKVCache, looking_ahead, seen_both_ways, stops_around, stretches
-from engine.models.media.framed import Frame, FramedClipProcessor, FramedPictureProcessor
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
-from engine.models.patch_budget import PatchBudget
-from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
+from engine.models.processors.framed import Frame, FramedClipProcessor, FramedPictureProcessor
 from engine.models.projectors.normed import NormedProjector
+from engine.models.recipes.patch_budget import PatchBudget
+from engine.models.recipes.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.gemma4_vit import Gemma4ViT, Gemma4ViTConfig, sanitize_gemma4_vit
 from engine.models.towers.patch_words import PatchWords

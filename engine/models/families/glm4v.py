@@ -13,7 +13,8 @@ import numpy as np
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, TokenizerLike
-from engine.models.clip_patches import ClipPatchRecipe
+from engine.models.clips.clip_patches import ClipPatchRecipe
+from engine.models.clips.timed_sampling import AtRate, ByLength
 from engine.models.decoders.experts import unpack_experts
 from engine.models.decoders.head import head_from_embeddings
 from engine.models.decoders.text import build_decoder, sanitize_decoder
@@ -22,12 +23,11 @@ from engine.models.grounding.question import in_parts
 from engine.models.grounding.tags import boxes_between
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
-from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, tower_cut
-from engine.models.preprocessor import CLIP_MEAN, CLIP_STD, read_clip_preprocessor, read_preprocessor, slot_of
-from engine.models.timed_sampling import AtRate, ByLength
+from engine.models.processors.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, tower_cut
+from engine.models.recipes.preprocessor import CLIP_MEAN, CLIP_STD, read_clip_preprocessor, read_preprocessor, slot_of
+from engine.models.recipes.volume import VolumeRecipe
 from engine.models.towers.glm_vit import GlmViT, sanitize_glm_vit
 from engine.models.towers.qwen_vit import Biases, QwenViTConfig, patch_shape
-from engine.models.volume import VolumeRecipe
 
 NAMES: Prefixes = (
     ("model.language_model.", "language_model.model."),

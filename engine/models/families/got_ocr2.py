@@ -11,11 +11,11 @@ import mlx.nn as nn
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.media.dynamic_tiles import DynamicTileRecipe
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.processors.tiled import TiledPictureProcessor, Wording
 from engine.models.projectors.downsampling import Downsampler, features_of
-from engine.models.tiled import TiledPictureProcessor, Wording
+from engine.models.recipes.dynamic_tiles import DynamicTileRecipe
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.sam_vit import SamViT, SamViTConfig, channels_last, sanitize_sam_vit
 
 SLOT = "<imgpad>"

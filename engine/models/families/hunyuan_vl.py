@@ -18,11 +18,11 @@ from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, Vis
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.layers.xdrope import spread_over_axes
 from engine.models.names import Prefixes, rename
-from engine.models.patched import check_cut
-from engine.models.patches import PatchRecipe
-from engine.models.pictures import fingerprint
 from engine.models.positions import Positions
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.processors.patched import check_cut
+from engine.models.recipes.patches import PatchRecipe
+from engine.models.recipes.pictures import fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.hunyuan_vit import HunyuanViT
 
 NAMES: Prefixes = (

@@ -17,11 +17,11 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.layers.gated_mlp import GatedMLP
-from engine.models.media.native_aspect import NativeAspectRecipe
 from engine.models.names import IDEFICS, rename
-from engine.models.pictures import fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
 from engine.models.projectors.perceiver import PerceiverConfig, PerceiverResampler
+from engine.models.recipes.native_aspect import NativeAspectRecipe
+from engine.models.recipes.pictures import fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.features import last
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower

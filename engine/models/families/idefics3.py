@@ -16,10 +16,10 @@ from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, Vis
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.grounding.loc_tokens import doctags_places
 from engine.models.names import IDEFICS, rename
-from engine.models.pictures import Values, fingerprint
-from engine.models.preprocessor import HALF, read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleConnector
-from engine.models.tiles import TileRecipe, expansion
+from engine.models.recipes.pictures import Values, fingerprint
+from engine.models.recipes.preprocessor import HALF, read_preprocessor, slot_of
+from engine.models.recipes.tiles import TileRecipe, expansion
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import ViTConfig, sanitize_tower

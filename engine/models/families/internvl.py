@@ -14,15 +14,15 @@ import mlx.core as mx
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
+from engine.models.clips.frame_sampling import MiddleOfSteps
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.frame_sampling import MiddleOfSteps
 from engine.models.grounding.question import in_parts
 from engine.models.grounding.tags import boxes_between
-from engine.models.media.dynamic_tiles import DynamicTileRecipe
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
-from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
+from engine.models.processors.tiled import FrameClipProcessor, TiledPictureProcessor, Wording
 from engine.models.projectors.pixel_shuffle import PixelShuffleMLP
-from engine.models.tiled import FrameClipProcessor, TiledPictureProcessor, Wording
+from engine.models.recipes.dynamic_tiles import DynamicTileRecipe
+from engine.models.recipes.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.intern_vit import InternViT, InternViTConfig, sanitize_intern_vit
 

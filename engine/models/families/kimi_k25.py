@@ -14,11 +14,11 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.head import head_from_embeddings
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.grouped import CLIP, PICTURE, ClipGroupsProcessor, PictureProcessor, sampling
-from engine.models.media.bordered import BorderedRecipe
 from engine.models.names import Prefixes, rename
-from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
+from engine.models.processors.grouped import CLIP, PICTURE, ClipGroupsProcessor, PictureProcessor, sampling
 from engine.models.projectors.mlp import MLPProjector
+from engine.models.recipes.bordered import BorderedRecipe
+from engine.models.recipes.preprocessor import read_clip_preprocessor, read_preprocessor, slot_of
 from engine.models.towers.features import last
 from engine.models.towers.moon_names import sanitize_moon_vit
 from engine.models.towers.moon_vit import MoonViT, MoonViTConfig

@@ -14,11 +14,11 @@ from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.media.nearest_tiles import NearestTileRecipe
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.pictures import Pair, fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
 from engine.models.projectors.pixel_shuffle import PixelShuffleMLP
+from engine.models.recipes.nearest_tiles import NearestTileRecipe
+from engine.models.recipes.pictures import Pair, fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.features import last, shape_by_shape
 from engine.models.towers.siglip2 import Siglip2Tower, read_siglip2
 

@@ -17,10 +17,10 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.llama4 import build_llama4
 from engine.models.decoders.text import sanitize_decoder
-from engine.models.media.canvas_tiles import CanvasRecipe
-from engine.models.media.rounded import RoundedValues
-from engine.models.pictures import Pair, fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.canvas_tiles import CanvasRecipe
+from engine.models.recipes.pictures import Pair, fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.rounded import RoundedValues
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.llama4_vit import Llama4ViT, Llama4ViTConfig
 

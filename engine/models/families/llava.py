@@ -11,11 +11,11 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
+from engine.models.processors.whole import WholePictureProcessor
 from engine.models.projectors.mlp import MLPProjector
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.towers.features import SIGLIP, Features, build_tower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-from engine.models.whole import WholePictureProcessor
 
 MARKER = "<image>"
 

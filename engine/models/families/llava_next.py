@@ -14,13 +14,13 @@ import mlx.core as mx
 
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
-from engine.models.anyres import AnyresProcessor, AnyresRecipe
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.projectors.mlp import MLPProjector
 from engine.models.projectors.tile_rows import laid_out
+from engine.models.recipes.anyres import AnyresProcessor, AnyresRecipe
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.towers.features import Features, build_tower, last, tile_by_tile
 from engine.models.towers.vit import ViTConfig, sanitize_tower
 

@@ -13,17 +13,17 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.qwen3_5 import build_qwen3_5
 from engine.models.decoders.text import sanitize_decoder
-from engine.models.media.slices import SliceRecipe
 from engine.models.names import Prefixes, rename
-from engine.models.pictures import Pair
-from engine.models.preprocessor import (
+from engine.models.processors.sliced import CLIP, PICTURE, SlicedClipProcessor, SlicedPictureProcessor
+from engine.models.projectors.pixel_shuffle import PixelShuffleMLP
+from engine.models.recipes.pictures import Pair
+from engine.models.recipes.preprocessor import (
     read_clip_preprocessor,
     read_preprocessor,
     read_processor_settings,
     slot_of,
 )
-from engine.models.projectors.pixel_shuffle import PixelShuffleMLP
-from engine.models.sliced import CLIP, PICTURE, SlicedClipProcessor, SlicedPictureProcessor
+from engine.models.recipes.slices import SliceRecipe
 from engine.models.towers.features import last, shape_by_shape
 from engine.models.towers.merging_siglip import SIDE, MergingSiglip
 from engine.models.towers.vit import ViTConfig, sanitize_tower

@@ -19,10 +19,10 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.cross_attention import look_at_pictures, show, with_sight
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.media.canvas_tiles import CanvasRecipe
 from engine.models.names import TOWER_AND_DECODER, Prefixes, rename
-from engine.models.pictures import fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.canvas_tiles import CanvasRecipe
+from engine.models.recipes.pictures import fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.features import last
 from engine.models.towers.mllama_vit import MllamaViT, MllamaViTConfig, sanitize_mllama_vit
 

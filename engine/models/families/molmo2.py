@@ -19,11 +19,16 @@ from engine.models.decoders.molmo2 import build_molmo2_decoder, sanitize_molmo2_
 from engine.models.decoders.text import sanitize_decoder
 from engine.models.grounding.tags import point_tags
 from engine.models.layers.blocks import looking_ahead, seen_both_ways, stops_around
-from engine.models.media.cropped import CroppedPictureProcessor, SquareClipProcessor, Words
-from engine.models.media.overlapping_crops import CropRecipe, WholeRecipe
 from engine.models.names import Prefixes, rename
-from engine.models.preprocessor import read_clip_preprocessor, read_preprocessor, read_processor_settings, slot_of
+from engine.models.processors.cropped import CroppedPictureProcessor, SquareClipProcessor, Words
 from engine.models.projectors.pooling import PoolingProjector
+from engine.models.recipes.overlapping_crops import CropRecipe, WholeRecipe
+from engine.models.recipes.preprocessor import (
+    read_clip_preprocessor,
+    read_preprocessor,
+    read_processor_settings,
+    slot_of,
+)
 from engine.models.towers.features import last, tile_by_tile
 from engine.models.towers.molmo2_vit import Molmo2ViT, molmo2_shape, sanitize_molmo2_vit
 

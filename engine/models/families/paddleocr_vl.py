@@ -14,10 +14,10 @@ from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.grid_model import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
-from engine.models.patched import PatchedPictureProcessor, check_cut
-from engine.models.patches import PatchRecipe, whole_blocks
-from engine.models.pictures import Pair, refuse_strip
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.processors.patched import PatchedPictureProcessor, check_cut
+from engine.models.recipes.patches import PatchRecipe, whole_blocks
+from engine.models.recipes.pictures import Pair, refuse_strip
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.towers.turned_siglip import TurnedSiglip, sanitize_turned_siglip
 
 NAMES: Prefixes = (

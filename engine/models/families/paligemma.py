@@ -17,11 +17,11 @@ from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.grounding.loc_tokens import paligemma_places
 from engine.models.layers.blocks import looking_ahead, seen_both_ways
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.preprocessor import picture_recipe, read_preprocessor, slot_of
+from engine.models.processors.whole import WholePictureProcessor
 from engine.models.projectors.linear import LinearProjector
+from engine.models.recipes.preprocessor import picture_recipe, read_preprocessor, slot_of
 from engine.models.towers.features import build_tower
 from engine.models.towers.vit import ViTConfig, sanitize_tower
-from engine.models.whole import WholePictureProcessor
 
 MARKER = "<image>"
 

@@ -18,10 +18,10 @@ from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, Vis
 from engine.models.decoders.phi3 import TurnsByLength
 from engine.models.decoders.text import build_decoder, sanitize_decoder
 from engine.models.layers.switched_lora import AdapterSwitch, switch_lora
-from engine.models.media.padded_crops import PaddedCropProcessor, PaddedCropRecipe
 from engine.models.names import Prefixes, rename
-from engine.models.preprocessor import read_preprocessor
 from engine.models.projectors.tile_rows import joined, rows_with_ends
+from engine.models.recipes.padded_crops import PaddedCropProcessor, PaddedCropRecipe
+from engine.models.recipes.preprocessor import read_preprocessor
 from engine.models.towers.features import last
 from engine.models.towers.masked_siglip import MaskedSiglip
 from engine.models.towers.vit import ViTConfig, sanitize_tower

@@ -14,11 +14,11 @@ from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.media.rows import MARKER, RowProcessor, RowRecipe
 from engine.models.names import TOWER_AND_DECODER, rename
-from engine.models.preprocessor import read_preprocessor, slot_of
 from engine.models.projectors.merging import MergingProjector
 from engine.models.projectors.mlp import MLPProjector
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.rows import MARKER, RowProcessor, RowRecipe
 from engine.models.towers.features import last
 from engine.models.towers.pixtral_vit import PixtralViT, pixtral_shape, sanitize_pixtral_vit
 

@@ -13,18 +13,24 @@ import numpy as np
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality, Region
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike
-from engine.models.clip_patches import ClipPatchRecipe
+from engine.models.clips.clip_patches import ClipPatchRecipe
+from engine.models.clips.frame_sampling import EvenSteps
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.frame_sampling import EvenSteps
 from engine.models.grid_model import GridModel
 from engine.models.grounding.json_places import json_places
 from engine.models.grounding.question import Question, in_parts, in_patches
 from engine.models.grounding.tags import boxes_between
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
-from engine.models.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, clip_settings, tower_cut
-from engine.models.patches import PatchRecipe
-from engine.models.preprocessor import CLIP_MEAN, CLIP_STD, read_preprocessor, slot_of
+from engine.models.processors.patched import (
+    PatchedClipProcessor,
+    PatchedPictureProcessor,
+    check_cut,
+    clip_settings,
+    tower_cut,
+)
+from engine.models.recipes.patches import PatchRecipe
+from engine.models.recipes.preprocessor import CLIP_MEAN, CLIP_STD, read_preprocessor, slot_of
 from engine.models.towers.qwen_vit import GatedMLP, QwenViT, QwenViTConfig, patch_shape, sanitize_qwen_vit
 from engine.models.towers.vit import MLP
 

@@ -16,7 +16,7 @@ from engine.models.grounding.json_places import json_places
 from engine.models.grounding.question import in_parts
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
-from engine.models.timed_clips import read_clips, read_pictures
+from engine.models.processors.timed_clips import read_clips, read_pictures
 from engine.models.towers.deepstack_vit import build_deepstack_vit, sanitize_deepstack_vit
 
 NAMES: Prefixes = (

@@ -17,10 +17,10 @@ from engine.api.events import Modality
 from engine.models.base import Config, Family, PreparedMedia, TokenizerLike, VisionLanguageModel
 from engine.models.decoders.head import head_from_embeddings
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.media.window_crops import WindowRecipe
 from engine.models.names import Prefixes, rename
-from engine.models.pictures import fingerprint
-from engine.models.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.pictures import fingerprint
+from engine.models.recipes.preprocessor import read_preprocessor, slot_of
+from engine.models.recipes.window_crops import WindowRecipe
 from engine.models.towers.features import last
 from engine.models.towers.step_vit import STRIDE, build_step_vit, sanitize_step_vit
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.api.events import Region
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 if TYPE_CHECKING:
     from engine.models.base import Config, PreparedMedia

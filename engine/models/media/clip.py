@@ -15,7 +15,7 @@ from engine.api import request
 from engine.api.errors import MediaError
 from engine.api.media_format import HEAD_BYTES, ClipFormat, clip_format
 from engine.api.settings import MediaLimits
-from engine.models.clips import ClipFacts, ClipPlan, frames_on_screen
+from engine.models.clips.plan import ClipFacts, ClipPlan, frames_on_screen
 from engine.models.media.frames import ContainerFrames, Frames, GifFrames
 from engine.models.media.signature import describe
 from engine.models.media.source import LocalFile, local_file

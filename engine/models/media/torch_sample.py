@@ -7,7 +7,7 @@ width together; its other kernel rounds some halves otherwise.
 
 import numpy as np
 
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 
 def torch_sample(pixels: np.ndarray, size: Pair) -> np.ndarray:

@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from engine.models.layers.bilinear import resized
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 
 def laid_out(tiles: mx.array, arrays: Mapping[str, np.ndarray], end: mx.array) -> mx.array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.base import Config
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 from engine.models.towers.clip import ClipTower
 from engine.models.towers.siglip import SiglipTower
 from engine.models.towers.vit import VisionTransformer, ViTConfig

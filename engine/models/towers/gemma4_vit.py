@@ -17,7 +17,7 @@ from engine.api.errors import CheckpointError
 from engine.models.layers.activations import activation
 from engine.models.layers.attention import attended
 from engine.models.layers.mrope import Waves, turned
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 

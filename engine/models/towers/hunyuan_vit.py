@@ -14,9 +14,9 @@ import mlx.nn as nn
 from engine.api.errors import CheckpointError
 from engine.models.layers.activations import activation
 from engine.models.layers.bilinear import resized
-from engine.models.pictures import Pair
 from engine.models.positions import Grid
 from engine.models.projectors.tile_rows import rows_with_ends
+from engine.models.recipes.pictures import Pair
 from engine.models.towers.patch_order import order_in_blocks
 from engine.models.towers.vit import EncoderLayer, ViTConfig
 

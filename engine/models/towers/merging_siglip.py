@@ -7,8 +7,8 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from engine.models.layers.activations import gelu_tanh
-from engine.models.pictures import Pair
 from engine.models.projectors.pixel_shuffle import side_by_side
+from engine.models.recipes.pictures import Pair
 from engine.models.towers.vit import Attention, Encoder, NearestEmbeddings, ViTConfig
 
 SIDE = 2

@@ -14,8 +14,8 @@ import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.attention import attended
-from engine.models.media.canvas_tiles import grids
-from engine.models.pictures import Pair
+from engine.models.recipes.canvas_tiles import grids
+from engine.models.recipes.pictures import Pair
 from engine.models.towers.vit import MLP, PatchEmbedding
 
 MULTIPLE = 8

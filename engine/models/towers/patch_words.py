@@ -7,7 +7,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 
 
 class PatchWords(nn.Module):

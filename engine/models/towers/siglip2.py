@@ -12,7 +12,7 @@ import mlx.nn as nn
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.bilinear import smoothly_resized
-from engine.models.pictures import Pair
+from engine.models.recipes.pictures import Pair
 from engine.models.towers.vit import Encoder, ViTConfig
 
 
