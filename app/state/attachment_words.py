@@ -19,7 +19,7 @@ def caption(item: Attachment, senses: Senses | None) -> str:
         case Treatment.REFUSED:
             return NOT_TAKEN
         case Treatment.AS_PICTURES:
-            return duration_text(item.duration)
+            return duration_text(item.duration) or bytes_text(item.size)
         case Treatment.WHOLE:
             return " · ".join(part for part in (duration_text(item.duration), bytes_text(item.size)) if part)
 
@@ -41,7 +41,7 @@ def attach_tip(senses: Senses | None) -> str:
     if senses is None or (senses.pictures and senses.clips):
         return "Attach pictures or clips"
     if senses.pictures:
-        return "Attach pictures, or clips to show some frames of"
+        return "Attach pictures or clips; of a clip, this model sees some frames"
     return "Attach clips" if senses.clips else "This model reads text only; another may take pictures or clips"
 
 

@@ -3,7 +3,7 @@
 Knows nothing of the file's content; a preview comes to it when it is ready.
 """
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPainterPath, QPixmap
 from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -77,16 +77,26 @@ class AttachmentChip(QFrame):
         else:
             super().keyPressEvent(event)
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and self._kind is not None:
+            self._draw()
+
     def _lay_out(self) -> None:
         line = QHBoxLayout()
         line.setSpacing(4)
+        # As high as with the button, so that names stand on one line across the chips.
+        self.frames_button.ensurePolished()
+        line.addStrut(self.frames_button.sizeHint().height())
         line.addWidget(self.caption)
         line.addWidget(self.frames_button)
         line.addStretch(1)
         words = QVBoxLayout()
         words.setSpacing(0)
+        words.addStretch(1)
         words.addWidget(self.name)
         words.addLayout(line)
+        words.addStretch(1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 6, 4, 6)
         layout.setSpacing(8)

@@ -8,6 +8,7 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from app.state.attachment_words import frames_text
+from app.state.senses import FRAME_CHOICES, USUAL_FRAMES
 from app.widgets.tinted import Tinted
 
 
@@ -32,6 +33,11 @@ class FramesButton(Tinted, QToolButton):
         self._group = QActionGroup(self._menu)
         self._group.triggered.connect(lambda action: self.chosen.emit(action.data()))
         self.setMenu(self._menu)
+        self.show_choice(USUAL_FRAMES, FRAME_CHOICES)
+
+    def sizeHint(self) -> QSize:
+        """Without the two spaces that Qt leaves beside the words, which would part them from their arrow."""
+        return super().sizeHint() - QSize(2 * self.fontMetrics().horizontalAdvance(" "), 0)
 
     def show_choice(self, frames: int, choices: tuple[int, ...]) -> None:
         self.setText(frames_text(frames))

@@ -10,6 +10,7 @@ from app.state.attachment import Attachment, FileFacts
 from app.state.attachment_words import NOT_TAKEN
 from app.state.media_kinds import MediaKind
 from app.state.senses import Senses
+from app.theme import Theme
 from app.thumbnails import ThumbnailLoader
 from app.widgets.composer import Composer
 from tests.app.clips import write_clip
@@ -215,3 +216,19 @@ def test_delete_on_any_part_of_a_chip_removes_it(composer, qtbot, clip):
     composer.removed.connect(removed.append)
     qtbot.keyClick(composer.chips.chips[0].frames_button, Qt.Key.Key_Delete)
     assert removed == [1]
+
+
+def test_a_chip_without_a_poster_follows_the_theme(composer, qapp):
+    composer.show_attachments((Attachment(1, "torn.mp4", b"", 10, MediaKind.CLIP),), WATCHES)
+    (chip,) = composer.chips.chips
+
+    def drawn():
+        image = chip.picture.pixmap().toImage()
+        return {
+            image.pixelColor(x, y).name() for x in range(22) for y in range(22) if image.pixelColor(x, y).alpha() > 250
+        }
+
+    for theme in (Theme.light(), Theme.dark()):
+        theme.apply(qapp)
+        assert drawn() == {theme.muted}
+    Theme.light().apply(qapp)

@@ -1,5 +1,7 @@
 """What is said of attachments, under one model and another."""
 
+import dataclasses
+
 import pytest
 
 from app.state.attachment import Attachment
@@ -16,6 +18,7 @@ def test_chips_say_size_length_and_what_becomes_of_a_clip():
     assert caption(PICTURE, SEES) == "53\u00a0KB"
     assert caption(CLIP, WATCHES) == caption(CLIP, None) == "0:12 · 2.0\u00a0MB"
     assert caption(CLIP, SEES) == "0:12"
+    assert caption(dataclasses.replace(CLIP, duration=None), SEES) == "2.0\u00a0MB"
     assert caption(CLIP, READS) == caption(PICTURE, READS) == NOT_TAKEN
     assert frames_text(8) == "8 frames, as pictures"
     assert frames_text(1) == "1 frame, as a picture"
