@@ -26,6 +26,11 @@ class Constraint(Protocol):
         ...
 
     @property
+    def holds(self) -> bool:
+        """Whether the answer proper has begun, in which nothing may be put in."""
+        ...
+
+    @property
     def stopped(self) -> bool:
         """Whether nothing but the end of the sequence may follow."""
         ...
@@ -48,6 +53,10 @@ class GrammarConstraint:
     @property
     def waits(self) -> bool:
         return not self.stopped
+
+    @property
+    def holds(self) -> bool:
+        return True
 
     @property
     def stopped(self) -> bool:

@@ -57,8 +57,12 @@ class DelayedConstraint:
         return self._inner.waits
 
     @property
+    def holds(self) -> bool:
+        return self._state is _State.HELD
+
+    @property
     def stopped(self) -> bool:
-        return self._state is _State.HELD and self._inner.stopped
+        return self.holds and self._inner.stopped
 
     def mask(self, size: int, drawn: mx.array | None) -> mx.array | None:
         match self._state:

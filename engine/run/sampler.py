@@ -82,8 +82,8 @@ class Sampler:
         Raises `RequestError` for a bias of a token that the model has not, and what the constraint raises.
         """
         logits = logits.astype(mx.float32)
-        if forced is None and self._budget is not None:
-            forced = self._budget.forced()
+        if forced is None:
+            forced = self._end_of_thinking()
         token = self._choose(logits) if forced is None else mx.array([forced], dtype=mx.uint32)
         self._remember(token)
         if not self._logprobs:
@@ -102,6 +102,12 @@ class Sampler:
         if self._constraint and (allowed := self._constraint.mask(logits.shape[-1], self._last)) is not None:
             logits = mx.where(allowed, mx.maximum(logits, LEAST), -mx.inf)
         return mx.argmax(logits, axis=-1) if self._greedy else self._sample(logits)
+
+    def _end_of_thinking(self) -> int | None:
+        # A marker's words inside an answer that is held to a form are words, and end nothing.
+        if self._budget is None or (self._constraint is not None and self._constraint.holds):
+            return None
+        return self._budget.forced()
 
     def _sample(self, logits: mx.array) -> mx.array:
         logits = logits / self._temperature

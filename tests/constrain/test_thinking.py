@@ -81,3 +81,24 @@ def test_a_start_marker_once_begun_is_written_to_its_end(tiny):
 def test_an_answer_that_begins_like_the_marker_is_an_answer(tiny):
     constraint = DelayedConstraint(tiny.constraint(Regex("<a>")), block(tiny, start=tuple(tiny.ids("<t>"))))
     assert said(tiny, constraint, tiny.ids("<t>")) == tiny.ids("<a>")
+
+
+class Budget:
+    """One that would end thinking at once, as a marker's words in an answer make it believe."""
+
+    waits = True
+
+    def forced(self):
+        return END
+
+    def accept(self, token):
+        pass
+
+
+def test_a_budget_puts_nothing_into_an_answer_that_is_held(tiny):
+    settings = SamplingSettings(temperature=0.0)
+    constraint = DelayedConstraint(tiny.constraint(Regex("ab")), block(tiny, is_open=True))
+    options = {"seed": 0, "logprobs": False, "constraint": constraint, "budget": Budget()}
+    sampler = Sampler(settings, mx.array([0]), **options)
+    [ids] = play([sampler], lambda _: mx.zeros((1, SIZE)), frozenset({EOS}))
+    assert ids == [END, *tiny.ids("ab")]
