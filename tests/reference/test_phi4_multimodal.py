@@ -41,7 +41,7 @@ TEXT = {
         "long_factor": [1.0, 2.0, 4.0, 9.0],
     },
 }
-VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
+VISION = {"hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 1}
 """Of crops as large as those of the published ones: the reference counts features for no others."""
 
 AUDIO = {
