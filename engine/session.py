@@ -145,7 +145,7 @@ class Opening:
         free = partial(free_memory, self.device)
         prefixes = PrefixCache(free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes)
         features = FeatureCache(cache.feature_bytes)
-        room = Room(measure_caches(checkpoint.model), free, (prefixes, features), cache.max_kv_bytes)
+        room = Room(measure_caches(checkpoint.model, cache), free, (prefixes, features), cache.max_kv_bytes)
         form = AnswerForm(checkpoint.tokenizer, template.text)
         compiler = ConstraintCompiler(
             checkpoint.tokenizer, checkpoint.generation.eos_token_ids, self.settings.constraints

@@ -12,6 +12,9 @@ import mlx.core as mx
 from mlx_lm.models.cache import ArraysCache, CacheList, ChunkedKVCache, RotatingKVCache
 
 from engine.api.events import ContextMemory
+from engine.api.settings import CacheSettings
+from engine.cache.packed import Packed
+from engine.cache.scheme import compress
 from engine.models.base import VisionLanguageModel
 
 LENGTHS = (4096, 8192, 32768)
@@ -41,8 +44,9 @@ def context_memory(model: VisionLanguageModel, weight_bytes: int, context_length
     )
 
 
-def measure_caches(model: VisionLanguageModel) -> list[LayerCache]:
-    cache = model.make_cache()
+def measure_caches(model: VisionLanguageModel, settings: CacheSettings = CacheSettings()) -> list[LayerCache]:  # noqa: B008
+    """Of the caches that a sequence gets under these settings."""
+    cache = compress(model.make_cache(settings.max_kv_size), settings)
     model(mx.zeros((1, 1), dtype=mx.int32), cache)
     return [_measured(layer) for layer in _flat(cache)]
 
@@ -60,7 +64,8 @@ def _measured(layer: Any) -> LayerCache:
         return LayerCache(fixed=layer.nbytes)
     if layer.keys is None:
         return LayerCache()
-    a_token = layer.nbytes // layer.keys.shape[2]
+    held = layer.keys.capacity if isinstance(layer.keys, Packed) else layer.keys.shape[2]
+    a_token = layer.nbytes // held
     most = {RotatingKVCache: "max_size", ChunkedKVCache: "chunk_size"}
     name = next((name for kind, name in most.items() if isinstance(layer, kind)), None)
     return LayerCache(a_token=a_token, most_tokens=getattr(layer, name) if name else None)

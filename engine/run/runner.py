@@ -16,6 +16,7 @@ from engine.api.events import Stage, TokenLogprob
 from engine.api.settings import CacheSettings
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache, has_way_back
+from engine.cache.scheme import compress
 from engine.models.base import PreparedMedia, VisionLanguageModel
 from engine.run.draw import Draw
 from engine.run.prefill import Prefill, Step
@@ -60,7 +61,7 @@ class Runner:
         """Returns how many tokens of the prompt need not be computed. `tenant`: whom prefixes are shared with."""
         adapter = self._model.adapter_for(prompt.media)
         scope, key = (adapter, tenant), prefix_key(prompt)
-        caches, cached = self._model.make_cache(self._settings.max_kv_size), 0
+        caches, cached = compress(self._model.make_cache(self._settings.max_kv_size), self._settings), 0
         last = len(prompt.token_ids) - 1
         stops = [stop for stop in self._model.prefill_stops(prompt.token_ids, 1) if stop <= last]
         if self._prefixes.max_bytes and (found := self._prefixes.find(scope, key, stops)) is not None:
