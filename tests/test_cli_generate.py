@@ -66,6 +66,12 @@ def test_loads_the_starter_and_asks(capsys):
         (["--min-p", "0.05"], "min_p", 0.05),
         (["--repetition-penalty", "1.1"], "repetition_penalty", 1.1),
         (["--repetition-context-size", "32"], "repetition_context_size", 32),
+        (["--presence-penalty", "-0.5"], "presence_penalty", -0.5),
+        (["--presence-context-size", "0"], "presence_context_size", 0),
+        (["--frequency-penalty", "2"], "frequency_penalty", 2.0),
+        (["--frequency-context-size", "9"], "frequency_context_size", 9),
+        (["--xtc-probability", "0.5"], "xtc_probability", 0.5),
+        (["--xtc-threshold", "0.2"], "xtc_threshold", 0.2),
         (["--seed", "7"], "seed", 7),
     ],
 )

@@ -15,8 +15,10 @@ from PIL import Image
 import engine
 from engine import apply_chat_template, batch_generate, generate, load, load_config, stream_generate
 from engine.api.errors import EngineError, MediaError, RequestError
-from engine.api.settings import EngineSettings
+from engine.api.response_format import Choice
+from engine.api.settings import CacheSettings, EngineSettings, KVScheme
 from engine.api.tools import Tool
+from engine.host import EngineHost
 from engine.loading.tiny import write_tiny_smolvlm
 from engine.python.loading import Processor
 from engine.python.request import answer_request, images_of
@@ -187,6 +189,21 @@ def test_what_is_not_built_is_refused_by_name(name, value, text_model):
         generate(*text_model, "x", **{name: value})
 
 
+def test_an_answer_is_held_to_a_form(text_model):
+    options = {"max_tokens": 50, "temperature": 1.0, "seed": 1, "logit_bias": {97: -1.0}}
+    text = generate(*text_model, "x", response_format=Choice(("left", "right")), **options).text
+    assert text in ("left", "right")
+    with pytest.raises(TypeError, match=r"response_format.*dict"):
+        generate(*text_model, "x", response_format={"type": "json_object"})
+
+
+def test_a_bias_may_be_a_mapping(text_model):
+    held = {"max_tokens": 3, "temperature": 0.0}
+    assert generate(*text_model, "x", logit_bias={65: 100.0}, **held).token_ids == [65] * 3
+    with pytest.raises(RequestError, match="logit_bias"):
+        generate(*text_model, "x", logit_bias={65: float("nan")})
+
+
 def test_what_asks_for_nothing_passes(text_model):
     generate(*text_model, "x", max_tokens=1, audio=None, video=[], kv_bits=None, skip_special_tokens=True)
 
@@ -196,6 +213,33 @@ def test_loading_runs_no_code_and_ignores_nothing(tiny_llama):
         load(tiny_llama, trust_remote_code=True)
     with pytest.raises(TypeError, match="'dtype'"):
         load(tiny_llama, dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kv_bits": 5}, "no kv_bits of 5"),
+        ({"kv_bits": 4, "kv_quant_scheme": "zip"}, "'zip'"),
+        ({"kv_group_size": 64}, "without kv_bits"),
+    ],
+)
+def test_loading_with_a_kv_cache_that_cannot_be(tiny_llama, options, message):
+    with pytest.raises(RequestError, match=message):
+        load(tiny_llama, **options)
+
+
+def test_what_load_is_told_of_caches_reaches_the_engine(tiny_llama, monkeypatch):
+    opened = []
+
+    def open_host(settings):
+        opened.append(settings.cache)
+        return EngineHost(settings)
+
+    monkeypatch.setattr("engine.python.loading.EngineHost", open_host)
+    given = EngineSettings(cache=CacheSettings(prefix_bytes=7))
+    model, _ = load(tiny_llama, kv_bits=3.5, kv_quant_scheme="turboquant", prefill_step_size=64, settings=given)
+    model.close()
+    assert opened == [CacheSettings(64, prefix_bytes=7, kv_bits=3.5, kv_quant_scheme=KVScheme.TURBOQUANT)]
 
 
 def test_all_that_load_gives_is_of_the_revision_that_was_named(tiny_llama, tmp_path):

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from engine.api.errors import RequestError
-from engine.api.settings import KVScheme, SamplingSettings
-from engine.commands.numbers import FRACTION, NOT_NEGATIVE, POSITIVE, PROPORTION, at_least
+from engine.api.settings import KVScheme
+from engine.commands.forms import add_form_flags
+from engine.commands.numbers import POSITIVE, at_least
 from engine.commands.refused import REFUSED
+from engine.commands.sampling import add_sampling_flags
 
 STARTER = "starter"
 DEFAULT_MAX_TOKENS = 2048
@@ -78,30 +80,12 @@ def add_answer_flags(parser: Parser) -> None:
         "--max-tokens", type=at_least(1), default=DEFAULT_MAX_TOKENS, metavar="N", help="default: %(default)s"
     )
     group.add_argument("--stop", action="extend", nargs="+", default=[], metavar="TEXT", help="end before this text")
-    group.add_argument("--temperature", type=NOT_NEGATIVE, metavar="T", help="0 is greedy")
-    group.add_argument("--top-p", type=PROPORTION, metavar="P", help="nucleus sampling")
-    group.add_argument("--top-k", type=at_least(0), metavar="K", help="0 is off")
-    group.add_argument("--min-p", type=FRACTION, metavar="P", help="drop tokens less likely than this fraction")
-    group.add_argument("--repetition-penalty", type=POSITIVE, metavar="R", help="above 1 discourages repeats")
-    group.add_argument("--repetition-context-size", type=at_least(0), metavar="N", help="tokens the penalty looks at")
-    group.add_argument("--seed", type=at_least(0), metavar="N", help="the same seed gives the same text")
+    add_sampling_flags(group)
     # Always so here: control tokens are never part of the answer.
     group.add_argument("--skip-special-tokens", action="store_true", help=argparse.SUPPRESS)
     for flag in REFUSED:
         group.add_argument(flag, action=_Refuse, nargs="*", help=argparse.SUPPRESS)
-
-
-def sampling_settings(arguments: argparse.Namespace) -> SamplingSettings:
-    """What is not given is left to the model's own generation settings."""
-    return SamplingSettings(
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        top_k=arguments.top_k,
-        min_p=arguments.min_p,
-        repetition_penalty=arguments.repetition_penalty,
-        repetition_context_size=arguments.repetition_context_size,
-        seed=arguments.seed,
-    )
+    add_form_flags(parser)
 
 
 def wants_json(words: Sequence[str]) -> bool:

@@ -11,10 +11,12 @@ from engine.api.events import Event, Failed, Finished, FinishReason, Progress, T
 from engine.api.request import GenerateRequest, MediaPart, Message, Role, Text, Video
 from engine.attachment import image_part, video_part
 from engine.client import EngineClient
-from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags, sampling_settings
+from engine.commands.arguments import Parser, add_answer_flags, add_model_flags, add_output_flags
 from engine.commands.context import Context
+from engine.commands.forms import response_format
 from engine.commands.interrupt import INTERRUPTED, cancelled_by_interrupt
 from engine.commands.loading import engine_settings, load_model
+from engine.commands.sampling import sampling_settings
 from engine.commands.shapes import answer_object, event_object
 from engine.commands.terminal import Terminal
 from engine.exchange import Exchange
@@ -48,6 +50,7 @@ def generate_request(messages: tuple[Message, ...], arguments: argparse.Namespac
         stop=tuple(arguments.stop),
         sampling=sampling_settings(arguments),
         logprobs=arguments.json,
+        response_format=response_format(arguments),
         template_options=(("enable_thinking", arguments.enable_thinking),),
         resize_shape=_resize_shape(arguments.resize_shape),
         thinking_budget=arguments.thinking_budget,

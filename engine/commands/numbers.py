@@ -31,6 +31,10 @@ def number(allowed: Callable[[float], bool], words: str) -> Callable[[str], floa
     return parse
 
 
+def between(least: float, most: float) -> Callable[[str], float]:
+    return number(lambda value: least <= value <= most, f"between {least:g} and {most:g}")
+
+
 def _number(kind: Callable[[str], Any], text: str, name: str) -> Any:
     try:
         return kind(text)
@@ -40,5 +44,5 @@ def _number(kind: Callable[[str], Any], text: str, name: str) -> Any:
 
 NOT_NEGATIVE = number(lambda value: value >= 0, "0 or more")
 POSITIVE = number(lambda value: value > 0, "above 0")
-FRACTION = number(lambda value: 0 <= value <= 1, "between 0 and 1")
+FRACTION = between(0, 1)
 PROPORTION = number(lambda value: 0 < value <= 1, "above 0 and at most 1")

@@ -30,8 +30,9 @@ def generate(
     verbose: bool = False,
     **options: Any,
 ) -> GenerationResult:
-    """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, resize_shape (height and width
-    that pictures and frames are first scaled to fit into), thinking_budget in tokens, tools (the same that
+    """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, response_format (see
+    `engine.api.response_format`), resize_shape (height and width that pictures and frames are first scaled to fit
+    into), thinking_budget in tokens, tools (the same that
     `apply_chat_template` got: their calls are then told from the text), and of clips fps and max_frames."""
     request = answer_request("generate", processor, prompt, image, video, options | {"audio": audio})
     reply = Reply()

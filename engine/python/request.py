@@ -4,12 +4,14 @@ Knows nothing of how it is answered.
 """
 
 import re
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, Image, MediaPart, RenderedPrompt, Video
+from engine.api.response_format import ResponseFormat
 from engine.api.settings import SamplingSettings
 from engine.api.tools import Tool
 from engine.attachment import image_part, video_part
@@ -38,9 +40,15 @@ def answer_request(
     max_tokens = options.pop("max_tokens", DEFAULT_MAX_TOKENS)
     stop = options.pop("stop", ())
     sampling = {name: options.pop(name) for name in _SAMPLING & set(options)}
+    if isinstance(sampling.get("logit_bias"), Mapping):
+        sampling["logit_bias"] = tuple(sampling["logit_bias"].items())
     clip_options = {name: options.pop(name) for name in _CLIP_OPTIONS & set(options)}
     resize_shape = options.pop("resize_shape", None)
     thinking_budget = options.pop("thinking_budget", None)
+    response_format = options.pop("response_format", None)
+    if response_format is not None and not isinstance(response_format, ResponseFormat):
+        kind = type(response_format).__name__
+        raise TypeError(f"{function}() takes a response_format of engine.api.response_format, not {kind}")
     tools = tuple(map(Tool.from_openai, options.pop("tools", None) or ()))
     refuse(function, options, OF_GENERATING)
     images, clips = images_of(image), clips_of(video, clip_options)
@@ -57,6 +65,7 @@ def answer_request(
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         sampling=SamplingSettings(**sampling),
         logprobs=True,
+        response_format=response_format,
         resize_shape=_shape(resize_shape),
         thinking_budget=thinking_budget,
         tools=tools,
