@@ -46,6 +46,9 @@ class Packed:
 
     def read(self, stop: int) -> mx.array:
         """(B, H, stop, D) in `dtype`."""
+        if not stop:
+            # MLX transforms nothing that is empty.
+            return mx.zeros((*self.parts[0].shape[:TOKENS], 0, self.width), self.dtype)
         return self.codec.decode(self.between(0, stop).parts, self.width, self.dtype)
 
     def each(self, change: Callable[[mx.array], mx.array]) -> "Packed":

@@ -62,7 +62,7 @@ class TurboQuant:
         packed, size = encoded
         tables = self._tables(width)
         turned = tables.levels.astype(dtype)[unpack(packed, self.bits, width)]
-        return tables.rotation.back(turned * size.astype(dtype))
+        return tables.rotation.back(turned) * size.astype(dtype)
 
     def bits_per_value(self, width: int, dtype: mx.Dtype) -> float:
         return (words(self.bits, width) * WORD + 8 * dtype.size) / width

@@ -1,0 +1,70 @@
+"""What is said of the KV cache, in flags or to `load`, reaches the engine's settings, or is refused with a reason."""
+
+import pytest
+
+from engine import load
+from engine.api.errors import RequestError
+from engine.api.settings import CacheSettings, EngineSettings, KVScheme
+from engine.cli import main
+from engine.host import EngineHost
+from tests.fake_engine import FakeEngine
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        ((), CacheSettings()),
+        (("--kv-bits", "4", "--kv-group-size", "32"), CacheSettings(kv_bits=4, kv_group_size=32)),
+        (
+            ("--kv-bits", "3.5", "--kv-quant-scheme", "turboquant"),
+            CacheSettings(kv_bits=3.5, kv_quant_scheme=KVScheme.TURBOQUANT),
+        ),
+        (("--kv-quant-scheme", "uniform"), CacheSettings()),
+    ],
+)
+def test_flags_become_settings(flags, settings):
+    engine = FakeEngine()
+    assert main(("generate", "--prompt", "x", *flags), open_engine=engine.open) == 0
+    assert engine.settings.cache == settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--kv-bits", "5"), "no kv_bits of 5"),
+        (("--kv-bits", "many"), "not a number"),
+        (("--kv-bits", "4", "--kv-quant-scheme", "zip"), "zip"),
+        (("--kv-group-size", "32"), "without kv_bits"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(flags, reason, capsys):
+    engine = FakeEngine()
+    assert main(("generate", "--prompt", "x", *flags), open_engine=engine.open) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kv_bits": 5}, "no kv_bits of 5"),
+        ({"kv_bits": 4, "kv_quant_scheme": "zip"}, "'zip'"),
+        ({"kv_group_size": 64}, "without kv_bits"),
+    ],
+)
+def test_loading_with_a_kv_cache_that_cannot_be(tiny_llama, options, message):
+    with pytest.raises(RequestError, match=message):
+        load(tiny_llama, **options)
+
+
+def test_what_load_is_told_of_caches_reaches_the_engine(tiny_llama, monkeypatch):
+    opened = []
+
+    def open_host(settings):
+        opened.append(settings.cache)
+        return EngineHost(settings)
+
+    monkeypatch.setattr("engine.python.loading.EngineHost", open_host)
+    given = EngineSettings(cache=CacheSettings(prefix_bytes=7))
+    model, _ = load(tiny_llama, kv_bits=3.5, kv_quant_scheme="turboquant", prefill_step_size=64, settings=given)
+    model.close()
+    assert opened == [CacheSettings(64, prefix_bytes=7, kv_bits=3.5, kv_quant_scheme=KVScheme.TURBOQUANT)]
