@@ -3,6 +3,7 @@
 Knows nothing of who runs next, of text, or of events.
 """
 
+import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -166,13 +167,9 @@ def prefix_key(prompt: Prompt) -> np.ndarray:
 
 
 def _numbers(item: PreparedMedia) -> np.ndarray:
-    """Negative, so that none is a token's."""
-    start = int(item.digest[:15], 16) if _is_hexadecimal(item.digest) else abs(hash(item.digest)) >> 4
-    return -1 - ((start + np.arange(item.feature_count)) % (1 << 62))
-
-
-def _is_hexadecimal(digest: str) -> bool:
-    return len(digest) >= 15 and all(letter in "0123456789abcdef" for letter in digest[:15])
+    """Negative, so that none is a token's; the same in every process."""
+    start = int.from_bytes(hashlib.sha256(item.digest.encode()).digest()[:8], "big") >> 2
+    return -1 - start - np.arange(item.feature_count)
 
 
 def _hand_over(found: list[Any], fresh: list[Any]) -> None:
