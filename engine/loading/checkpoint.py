@@ -61,6 +61,8 @@ def prepare(source: str, folder: Path, device: Device | None, *, reclaimable: in
     widened = _join(unbound, device, reclaimable)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
+    for word in plan.family.ends:
+        tokenizer.add_eos_token(word)
     can = capabilities(plan.family, tokenizer, has_senses=unbound.has_senses)
     info = _info(source, folder, unbound, can)
     unsaid = _unsaid(folder, plan.family) if can.pictures else ""

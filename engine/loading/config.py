@@ -97,7 +97,7 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     `rope_parameters` and as the `rope_theta`, `rope_scaling` and so on that mlx-lm reads; `dtype` is the only name of
     the dtype; `tie_word_embeddings` at the top and in the text config agree.
     """
-    raw = _with_text_config(spell_florence2(raw))
+    raw = _with_text_config(spell_florence2(_own_type(raw)))
     if is_pixtral(raw):
         config = _completed({**raw, "model_type": "llava"}) | {"model_type": "pixtral"}
     else:
@@ -106,6 +106,15 @@ def normalise(raw: Mapping[str, Any]) -> dict[str, Any]:
     if (key := text_key(config)) is not None:
         config[key]["tie_word_embeddings"] = config["tie_word_embeddings"]
     return config
+
+
+def _own_type(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`raw` under a type of its own where its authors gave it that of another model: DeepSeek-OCR 2 calls itself
+    DeepSeek-VL 2, whose tower it has not."""
+    vision = raw.get("vision_config")
+    tower = vision.get("model_name") if isinstance(vision, Mapping) else None
+    is_ocr = raw.get("model_type") == "deepseek_vl_v2" and tower == "deepencoderv2"
+    return {**raw, "model_type": "deepseekocr_2"} if is_ocr else raw
 
 
 def is_pixtral(raw: Mapping[str, Any]) -> bool:

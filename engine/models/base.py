@@ -156,6 +156,8 @@ class Family:
     """The same for clips, of families that take them; such a family has `processor` as well."""
     locate: Locate | None = None
     """Reads the places in pictures that an answer speaks of, for families that were trained to tell them."""
+    ends: tuple[str, ...] = ()
+    """Tokens that end an answer besides those that a checkpoint's files name."""
     begin: Callable[[Any], str] | None = None
     """The text with which every prompt begins, given the tokenizer; by default what the tokenizer puts there."""
     most_pictures: int | None = None

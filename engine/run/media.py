@@ -36,6 +36,13 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    conversation: Conversation
+    notes: tuple[str, ...] = ()
+    """What a person ought to know of what stands in for other parts."""
+
+
+@dataclass(frozen=True, slots=True)
 class MediaReader:
     """What one model takes, and how it is read."""
 
@@ -50,7 +57,7 @@ class MediaReader:
         """What stands in a prompt for a picture, and for a clip."""
         return self.pictures and self.pictures.marker, self.clips and self.clips.marker
 
-    def settle(self, conversation: Conversation) -> Generator[None, None, Conversation]:
+    def settle(self, conversation: Conversation) -> Generator[None, None, Settled]:
         """The conversation with each part as it will be looked at: clips asked for as pictures are those pictures, and
         an animated picture is a clip where the model takes clips. Raises `RequestError` for what it does not take."""
         if isinstance(conversation, RenderedPrompt):
@@ -60,15 +67,17 @@ class MediaReader:
                     "Take the frames out first, or leave the chat template to Fovea.",
                 )
             self._check(conversation.media)
-            return conversation
-        settled = []
+            return Settled(conversation)
+        settled, notes = [], []
         for message in conversation:
             parts: list[Part] = []
             for part in message.parts:
-                parts += yield from self._settled(part)
+                found, note = yield from self._settled(part)
+                parts += found
+                notes += [note] if note else []
             settled.append(Message(message.role, tuple(parts)))
         self._check(media_of(tuple(settled)))
-        return tuple(settled)
+        return Settled(tuple(settled), tuple(notes))
 
     def prepare(self, part: MediaPart, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
         """Raises `MediaError` for one that cannot be taken."""
@@ -82,23 +91,23 @@ class MediaReader:
             digest = f"{digest} within {resize_shape}"
         return Prepared(self.pictures.prepare(image, digest), size)
 
-    def _settled(self, part: Part) -> Generator[None, None, tuple[Part, ...]]:
+    def _settled(self, part: Part) -> Generator[None, None, tuple[tuple[Part, ...], str]]:
+        """What stands for a part, and what a person ought to know of it."""
         if isinstance(part, Video) and part.as_pictures and self.pictures is not None:
             return (yield from self._frames_as_pictures(part, part.as_pictures))
         if isinstance(part, Image) and self.clips is not None and is_animated(part, self.limits):
-            return (Video(part.source, part.name),)
-        return (part,)
+            return (Video(part.source, part.name),), ""
+        return (part,), ""
 
-    def _frames_as_pictures(self, part: Video, count: int) -> Generator[None, None, tuple[Image, ...]]:
+    def _frames_as_pictures(self, part: Video, count: int) -> Generator[None, None, tuple[tuple[Image, ...], str]]:
         def evenly(facts: ClipFacts) -> ClipPlan:
             places = np.linspace(0, facts.count - 1, min(count, facts.count)).round().astype(int)
             return ClipPlan(tuple(places.tolist()), facts.size, Resampling.BICUBIC)
 
         clip = yield from read_clip(part, self.limits, evenly)
-        return tuple(
-            Image(_png(frame), f"{clip.name}, frame {number + 1}")
-            for number, frame in zip(clip.plan.indices, clip.frames, strict=True)
-        )
+        numbered = zip(clip.plan.indices, clip.frames, strict=True)
+        pictures = (Image(_png(frame), f"{clip.name}, frame {number + 1}") for number, frame in numbered)
+        return tuple(pictures), clip.note
 
     def _prepare_clip(self, part: Video, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
         wish = ClipWish(part.fps, part.max_frames)

@@ -4,7 +4,7 @@ Knows nothing of the decoder, nor of how media are read.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,12 @@ class PromptBuilder:
         Raises `RequestError` or `MediaError` for what the model or the limits refuse.
         """
         _check_question(request.prompt)
-        conversation = yield from self._reader.settle(request.prompt)
+        settled = yield from self._reader.settle(request.prompt)
         prepared: list[Prepared] = []
-        for part in media_of(conversation):
+        for part in media_of(settled.conversation):
             prepared.append((yield from self._reader.prepare(part, request.resize_shape)))
-        yield self._assemble(request, conversation, prepared)
+        prompt = self._assemble(request, settled.conversation, prepared)
+        yield replace(prompt, notes=(*settled.notes, *prompt.notes))
 
     def _assemble(self, request: GenerateRequest, conversation: Conversation, prepared: list[Prepared]) -> Prompt:
         media = tuple(item.media for item in prepared)

@@ -122,7 +122,7 @@ MLX_NAMES = (
 )
 
 
-def as_mlx_community_does(pair: Pair, folder: Path) -> Path:
+def as_mlx_community_does(pair: Pair, folder: Path, **changes) -> Path:
     """Its authors' config, which leaves much to their code, and kernels with their channels last."""
     shutil.copytree(pair.folder, folder)
     said = json.loads((folder / "config.json").read_text())
@@ -148,7 +148,8 @@ def as_mlx_community_does(pair: Pair, folder: Path) -> Path:
             },
         },
     }
-    (folder / "config.json").write_text(json.dumps(config))
+    config["vision_config"] |= {"model_name": "deepencoderv2"}
+    (folder / "config.json").write_text(json.dumps(config | changes))
     tensors = rename(mx.load(str(folder / "model.safetensors")), MLX_NAMES)
     for name in [name for name in tensors if name.endswith("weight") and tensors[name].ndim == 4]:
         tensors[name] = tensors[name].transpose(0, 2, 3, 1)
@@ -156,7 +157,8 @@ def as_mlx_community_does(pair: Pair, folder: Path) -> Path:
     return folder
 
 
-def test_as_mlx_community_keeps_it(tmp_path):
+@pytest.mark.parametrize("name", ["deepseekocr_2", "deepseek_vl_v2"])
+def test_as_mlx_community_keeps_it_and_as_its_authors_call_it(name, tmp_path):
     case = replace(
         BASE,
         model=deepseek_ocr2(
@@ -167,7 +169,7 @@ def test_as_mlx_community_keeps_it(tmp_path):
     )
     pair = Pair(case, tmp_path)
     pictures = [tiny.picture("landscape")]
-    ours = Ours(as_mlx_community_does(pair, tmp_path / "mlx"))
+    ours = Ours(as_mlx_community_does(pair, tmp_path / "mlx", model_type=name))
     assert difference(ours.logits(case.one, pictures), pair.logits(case.one, pictures)) < TOLERANCE
 
 

@@ -16,8 +16,6 @@ from tests.reference.ours import Ours
 from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
 from tests.reference.spelling import Spelling, respell
 
-pytest.importorskip("timm")
-
 TEXT = {key: value for key, value in tiny.TEXT.items() if key not in ("model_type", "head_dim")} | {
     "model_type": "qwen2"
 }

@@ -223,6 +223,13 @@ def test_a_damaged_clip_is_spoken_of(seeing_clips, tmp_path):
     assert "a.avi is damaged" in note
 
 
+def test_a_damaged_clip_is_spoken_of_as_pictures_too(build, tmp_path):
+    data = clips.write_avi(tmp_path / "a.avi", 25, size=(640, 480)).read_bytes()
+    part = Video(data[: len(data) // 2], "a.avi", as_pictures=3)
+    (note,) = build(GenerateRequest((user(part),))).notes
+    assert "a.avi is damaged" in note
+
+
 def test_a_model_that_takes_few_pictures_says_how_many(build):
     broken = Image(b"not a picture")
     with pytest.raises(RequestError, match=r"2 pictures .* at most 1 this model takes"):

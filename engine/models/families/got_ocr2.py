@@ -82,4 +82,6 @@ FAMILY = Family(
     build=GotOcr2,
     processor=read_processor,
     chat_template=TEMPLATE,
+    # Its turns end in it, and its files name another token.
+    ends=("<|im_end|>",),
 )
