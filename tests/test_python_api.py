@@ -16,9 +16,8 @@ import engine
 from engine import apply_chat_template, batch_generate, generate, load, load_config, stream_generate
 from engine.api.errors import EngineError, MediaError, RequestError
 from engine.api.response_format import Choice
-from engine.api.settings import CacheSettings, EngineSettings, KVScheme
+from engine.api.settings import EngineSettings
 from engine.api.tools import Tool
-from engine.host import EngineHost
 from engine.loading.tiny import write_tiny_smolvlm
 from engine.python.loading import Processor
 from engine.python.request import answer_request, images_of
@@ -213,33 +212,6 @@ def test_loading_runs_no_code_and_ignores_nothing(tiny_llama):
         load(tiny_llama, trust_remote_code=True)
     with pytest.raises(TypeError, match="'dtype'"):
         load(tiny_llama, dtype="float16")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kv_bits": 5}, "no kv_bits of 5"),
-        ({"kv_bits": 4, "kv_quant_scheme": "zip"}, "'zip'"),
-        ({"kv_group_size": 64}, "without kv_bits"),
-    ],
-)
-def test_loading_with_a_kv_cache_that_cannot_be(tiny_llama, options, message):
-    with pytest.raises(RequestError, match=message):
-        load(tiny_llama, **options)
-
-
-def test_what_load_is_told_of_caches_reaches_the_engine(tiny_llama, monkeypatch):
-    opened = []
-
-    def open_host(settings):
-        opened.append(settings.cache)
-        return EngineHost(settings)
-
-    monkeypatch.setattr("engine.python.loading.EngineHost", open_host)
-    given = EngineSettings(cache=CacheSettings(prefix_bytes=7))
-    model, _ = load(tiny_llama, kv_bits=3.5, kv_quant_scheme="turboquant", prefill_step_size=64, settings=given)
-    model.close()
-    assert opened == [CacheSettings(64, prefix_bytes=7, kv_bits=3.5, kv_quant_scheme=KVScheme.TURBOQUANT)]
 
 
 def test_all_that_load_gives_is_of_the_revision_that_was_named(tiny_llama, tmp_path):
