@@ -155,6 +155,32 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """What one cache did since the model was loaded or the caches were reset, and what it holds."""
+
+    hits: int = 0
+    misses: int = 0
+    tokens_saved: int = 0
+    """Of prompts, that did not have to be computed; 0 for pictures."""
+    evictions: int = 0
+    """Entries that made room for others."""
+    entries: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """What the loaded model remembers."""
+
+    prefixes: CacheCounts
+    """Prompts and answers, in memory."""
+    features: CacheCounts
+    """Pictures and clips as the model sees them."""
+    disk: CacheCounts | None = None
+    """Prompts and answers, on the disk; `None` where none are kept there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     request_id: str
 
@@ -224,6 +250,8 @@ class Finished:
     """Places in the pictures that the answer speaks of, for models that can tell them."""
     notes: tuple[str, ...] = ()
     """What a person ought to know of an answer, such as that a clip's end could not be read."""
+    cache: CacheReport | None = None
+    """After `CacheStats` and `ResetCaches`."""
 
 
 @dataclass(frozen=True, slots=True)

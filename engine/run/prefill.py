@@ -14,6 +14,7 @@ from mlx_lm.models.cache import trim_prompt_cache
 
 from engine.api.events import Stage
 from engine.cache.features import FeatureCache
+from engine.cache.keys import Scope
 from engine.models.base import PreparedMedia, VisionLanguageModel
 from engine.models.positions import Positions
 from engine.run.prompt import Prompt
@@ -37,6 +38,8 @@ class Prefill:
     positions: Positions | None = None
     done: int = 0
     """Tokens in the caches; at first those that were found there."""
+    scope: Scope = ()
+    """Of what towers have seen."""
 
     def work(self, passed: Callable[[int], None]) -> Work:
         """Returns the logits (1, V) behind the last token. `passed` is told what is done behind each piece."""
@@ -81,13 +84,13 @@ class Prefill:
         return self.model.embed(ids, mx.array(slots), mx.concatenate(looked)[skipped:])
 
     def _look(self, item: PreparedMedia, number: int, total: int) -> Generator[Step, None, mx.array]:
-        if (found := self.features.find(item.digest)) is None:
+        if (found := self.features.find(self.scope, item.digest)) is None:
             self.model.select_adapter(self.adapter)
             for found in self.model.encode_in_pieces(item):
                 if found is None:
                     yield Stage.LOOKING, number, total
             mx.eval(found)
-            self.features.store(item.digest, found)
+            self.features.store(self.scope, item.digest, found)
         yield Stage.LOOKING, number + 1, total
         return found
 

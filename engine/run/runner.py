@@ -4,7 +4,7 @@ Knows nothing of who runs next, of text, or of events.
 """
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil
@@ -16,6 +16,7 @@ import numpy as np
 from engine.api.events import Stage, TokenLogprob
 from engine.api.settings import CacheSettings
 from engine.cache.features import FeatureCache
+from engine.cache.keys import Scope
 from engine.cache.prefix import PrefixCache, has_way_back
 from engine.cache.scheme import compress
 from engine.models.base import PreparedMedia, VisionLanguageModel
@@ -36,7 +37,7 @@ class Slot:
 
     sampler: Sampler
     prefill: Prefill
-    scope: Hashable
+    scope: Scope
     key: np.ndarray
     """(L,) int64, of the prompt; see `prefix_key`."""
     cached: int
@@ -77,6 +78,7 @@ class Runner:
             adapter,
             self._model.positions_for(prompt.token_ids, prompt.slots, prompt.media),
             cached,
+            scope,
         )
         self._slots[request_id] = Slot(sampler, prefill, scope, key, cached)
         return cached
