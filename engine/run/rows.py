@@ -4,15 +4,14 @@ Knows nothing of tokens' choice, nor of requests beyond their ids. One row alone
 attention is the fastest; mlx-lm's batched ones take over while there are more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mlx.core as mx
+from mlx_lm.models.cache import CacheList, RotatingKVCache
 
+from engine.cache.state import Caches
 from engine.models.base import VisionLanguageModel
-
-Caches = list[Any]
-"""mlx-lm's, one a layer."""
 
 
 class Rows:
@@ -69,3 +68,15 @@ class Rows:
         self._model.select_adapter(self._adapter)
         shift = self._shifts[0] if len(self._shifts) == 1 else mx.array(self._shifts)
         return self._model(mx.stack(list(tokens)), self._caches, shift=shift)[:, -1]
+
+
+def can_be_rows(caches: Iterable[Any]) -> bool:
+    """Whether caches of this kind can be batched. mlx-lm's rotating ones forget the first tokens that they were told
+    to keep as soon as they are."""
+    for layer in caches:
+        if isinstance(layer, CacheList):
+            if not can_be_rows(layer.caches):
+                return False
+        elif not hasattr(layer, "merge") or (isinstance(layer, RotatingKVCache) and layer.keep):
+            return False
+    return True

@@ -24,7 +24,7 @@ from engine.run.draw import Draw
 from engine.run.prefill import Prefill, Step
 from engine.run.prompt import Prompt
 from engine.run.room import GROWTH
-from engine.run.rows import Rows
+from engine.run.rows import Rows, can_be_rows
 from engine.run.sampler import Sampler
 
 MOST_CHECKPOINTS = 8
@@ -57,7 +57,7 @@ class Runner:
         self._prefixes = prefixes
         self._features = features
         self._slots: dict[str, Slot] = {}
-        self._rows: dict[str | None, Rows] = {}
+        self._rows: dict[tuple[str | None, str | None], Rows] = {}
 
     def open(self, request_id: str, prompt: Prompt, sampler: Sampler, tenant: str = "") -> int:
         """Returns how many tokens of the prompt need not be computed. `tenant`: whom prefixes are shared with."""
@@ -90,6 +90,7 @@ class Runner:
         if slot is None:
             return
         caches = slot.prefill.caches if slot.rows is None else slot.rows.leave(request_id)
+        self._rows.pop((slot.prefill.adapter, request_id), None)
         if written is not None:
             key = slot.key[: slot.prefill.done]
             self._keep(slot, caches, np.concatenate([key, np.asarray(written, np.int64)]))
@@ -121,7 +122,9 @@ class Runner:
     def _join(self, name: str) -> None:
         slot = self._slots[name]
         prefill = slot.prefill
-        rows = self._rows.setdefault(prefill.adapter, Rows(self._model, prefill.adapter))
+        # Alone, where the caches of several cannot be put together.
+        group = prefill.adapter, None if can_be_rows(prefill.caches) else name
+        rows = self._rows.setdefault(group, Rows(self._model, prefill.adapter))
         rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
         slot.rows = rows
 
