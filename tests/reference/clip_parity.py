@@ -145,7 +145,7 @@ class ClipParity:
         _, (media,) = clip_pair.ours.prompt(self.clip, [CLIPS[self.clips[0]]])
         model = clip_pair.ours.model
         at_once = np.array(model.encode(media))
-        monkeypatch.setattr("engine.models.grid_model.PATCHES_AT_ONCE", 1)
+        monkeypatch.setattr("engine.models.joined.grid.PATCHES_AT_ONCE", 1)
         *pauses, last = model.encode_in_pieces(media)
         assert len(pauses) == media.arrays["grid"][0] - 1
         assert np.abs(np.array(last) - at_once).max() < 1e-5 * np.abs(at_once).max()

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision with pictures against transformers."""
+"""LLaVA-OneVision with pictures and clips against transformers."""
 
 from dataclasses import replace
 
@@ -9,9 +9,11 @@ import torch
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
+from transformers.models.llava_onevision.video_processing_llava_onevision import LlavaOnevisionVideoProcessor
 
 from engine.models.layers.bilinear import resized
 from tests.reference import tiny
+from tests.reference.clip_parity import CLIPS, ClipParity
 from tests.reference.parity import Case, VisionParity
 from tests.reference.spelling import TOWER_AND_DECODER
 
@@ -34,25 +36,28 @@ def llava_onevision(most=9, **text_config):
     return build
 
 
-class PicturesOnly(LlavaOnevisionProcessor):
-    """Without the part for video, which wants another package."""
-
-    def check_argument_for_proper_class(self, name, argument):
-        return None if name == "video_processor" else super().check_argument_for_proper_class(name, argument)
-
-
-def processor(most=9):
-    pictures = LlavaOnevisionImageProcessorPil(size={"height": 32, "width": 32}, image_grid_pinpoints=PINPOINTS)
-    return lambda tokenizer: PicturesOnly(
-        pictures, tokenizer, None, 16, "full", vision_aspect_ratio=f"anyres_max_{most}"
+def processor(most=9, frames=5):
+    size = {"height": 32, "width": 32}
+    pictures = LlavaOnevisionImageProcessorPil(size=size, image_grid_pinpoints=PINPOINTS)
+    clips = LlavaOnevisionVideoProcessor(size=size, do_sample_frames=True, num_frames=frames)
+    return lambda tokenizer: LlavaOnevisionProcessor(
+        pictures, tokenizer, clips, 16, "full", vision_aspect_ratio=f"anyres_max_{most}"
     )
 
 
 BASE = Case("llava_onevision", llava_onevision(), ("<image>", "<video>"), processor(), TOWER_AND_DECODER)
 
 
-class TestLlavaOnevision(VisionParity):
+class TestLlavaOnevision(VisionParity, ClipParity):
     case = BASE
+    clip = "User:<video>What is it?\nAssistant:"
+    both = "User:<image>And<video>then<image>?\nAssistant:"
+
+    def test_a_clip_in_pieces(self, clip_pair):
+        """A pause behind each frame."""
+        _, (media,) = clip_pair.ours.prompt(self.clip, [CLIPS["even"]])
+        *pauses, _ = clip_pair.ours.model.encode_in_pieces(media)
+        assert len(pauses) == len(media.arrays["pixel_values"]) == 5
 
 
 class TestScaledDown(VisionParity):

@@ -11,7 +11,7 @@ import mlx.core as mx
 from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, TokenizerLike
-from engine.models.gated_tiles import BEGIN, END, SLOT, GatedTiles, features_of_a_tile, template
+from engine.models.joined.gated_tiles import BEGIN, END, SLOT, GatedTiles, features_of_a_tile, template
 from engine.models.processors.tiled import TiledPictureProcessor, Wording
 from engine.models.recipes.dynamic_tiles import DynamicTileRecipe
 from engine.models.recipes.preprocessor import read_preprocessor, slot_of

@@ -18,9 +18,9 @@ from engine.models.clips.timed_sampling import AtRate, ByLength
 from engine.models.decoders.experts import unpack_experts
 from engine.models.decoders.head import head_from_embeddings
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.grid_model import GridModel
 from engine.models.grounding.question import in_parts
 from engine.models.grounding.tags import boxes_between
+from engine.models.joined.grid import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.processors.patched import PatchedClipProcessor, PatchedPictureProcessor, check_cut, tower_cut

@@ -11,7 +11,7 @@ from engine.api.errors import CheckpointError
 from engine.api.events import Modality
 from engine.models.base import Config, Family, TokenizerLike
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.grid_model import GridModel
+from engine.models.joined.grid import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.processors.patched import PatchedPictureProcessor, check_cut

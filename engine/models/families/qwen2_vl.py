@@ -16,10 +16,10 @@ from engine.models.base import Config, Family, PreparedMedia, TokenizerLike
 from engine.models.clips.clip_patches import ClipPatchRecipe
 from engine.models.clips.frame_sampling import EvenSteps
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.grid_model import GridModel
 from engine.models.grounding.json_places import json_places
 from engine.models.grounding.question import Question, in_parts, in_patches
 from engine.models.grounding.tags import boxes_between
+from engine.models.joined.grid import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.processors.patched import (

@@ -15,9 +15,9 @@ from engine.models.base import Config, Family
 from engine.models.decoders.deepstack import DeepStack
 from engine.models.decoders.experts import unpack_experts
 from engine.models.decoders.text import build_decoder, sanitize_decoder
-from engine.models.grid_model import GridModel
 from engine.models.grounding.json_places import json_places
 from engine.models.grounding.question import in_parts
+from engine.models.joined.grid import GridModel
 from engine.models.layers.mrope import tell_axes_apart
 from engine.models.names import Prefixes, rename
 from engine.models.processors.timed_clips import read_clips, read_pictures
