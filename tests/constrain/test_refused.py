@@ -7,6 +7,7 @@ import pytest
 from engine.api.errors import RequestError
 from engine.api.response_format import Choice, Grammar, JsonSchema, Regex
 from engine.api.settings import ConstraintLimits
+from engine.constrain import grammars
 from engine.constrain.grammars import build_constraint
 from engine.constrain.keywords import KNOWN
 
@@ -141,6 +142,12 @@ def test_a_schema_inside_a_grammar_is_held(tiny):
     grammar = Grammar('start: "x=" %json {"type": "integer", "minimum": 3, "maximum": 4}')
     assert tiny.allows(grammar, "x=3")
     assert not tiny.allows(grammar, "x=5")
+
+
+def test_what_the_grammar_engine_leaves_out_with_a_warning_is_refused_too(tiny, monkeypatch):
+    monkeypatch.setattr(grammars, "check_schema", lambda schema, limits: None)
+    lenient = Grammar('start: %json {"x-guidance": {"lenient": true}, "not": {}}')
+    assert '"not"' in refusal(tiny, lenient).message
 
 
 def nested(depth):
