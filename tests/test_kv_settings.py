@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import load
+from engine import batch_generate, generate, load
 from engine.api.errors import RequestError
 from engine.api.settings import CacheSettings, EngineSettings, KVScheme
 from engine.cli import main
@@ -68,3 +68,19 @@ def test_what_load_is_told_of_caches_reaches_the_engine(tiny_llama, monkeypatch)
     model, _ = load(tiny_llama, kv_bits=3.5, kv_quant_scheme="turboquant", prefill_step_size=64, settings=given)
     model.close()
     assert opened == [CacheSettings(64, prefix_bytes=7, kv_bits=3.5, kv_quant_scheme=KVScheme.TURBOQUANT)]
+
+
+def test_answers_come_from_the_cache_that_was_asked_for(tiny_llama):
+    """Eight bits answer like plain caches; two bits, which would not, do so alone and among others alike."""
+    asked = {"prompt": "<|user|>Hello there<|end|><|assistant|>", "max_tokens": 12, "temperature": 0.0}
+    answers = []
+    for bits in (None, 8, 2):
+        model, processor = load(tiny_llama, kv_bits=bits)
+        with model:
+            answers.append(generate(model, processor, **asked).token_ids)
+            several = batch_generate(
+                model, processor, prompts=["Hello there", "Goodbye", "Hello there"], max_tokens=12, temperature=0.0
+            )
+        assert [several.results[row].token_ids for row in (0, 2)] == [answers[-1], answers[-1]]
+    plain, eight, two = answers
+    assert plain == eight != two

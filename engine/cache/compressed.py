@@ -45,9 +45,15 @@ class _Compressed:
         return keys, values, self.key_codec.name, self.value_codec.name
 
     def _set_state(self, keys: Any, values: Any, key_codec: str, value_codec: str) -> None:
-        self.key_codec, self.value_codec = codec_of(key_codec), codec_of(value_codec)
+        self.key_codec = _named(key_codec, self.__dict__.get("key_codec"))
+        self.value_codec = _named(value_codec, self.__dict__.get("value_codec"))
         self.keys = keys and Packed.from_state(self.key_codec, keys)
         self.values = values and Packed.from_state(self.value_codec, values)
+
+
+def _named(name: str, known: Codec | None) -> Codec:
+    """`known` where that is its name: the layers of a model share the tables of their codecs."""
+    return known if known is not None and known.name == name else codec_of(name)
 
 
 class CompressedKVCache(_Compressed, KVCache):

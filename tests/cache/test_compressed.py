@@ -9,6 +9,7 @@ from mlx_lm.models.base import create_attention_mask, scaled_dot_product_attenti
 from mlx_lm.models.cache import KVCache, can_trim_prompt_cache, trim_prompt_cache
 
 from engine.cache.compressed import BatchCompressedKVCache, CompressedKVCache
+from engine.cache.state import settle
 from engine.cache.turboquant import TurboQuant
 from engine.cache.uniform import Uniform
 
@@ -263,6 +264,14 @@ def test_state_is_all_there_is_to_a_cache(codecs, rows):
     copied.check()
     copied.update(*tokens(1, 9, rows=rows or 1))
     pair.check()
+
+
+def test_a_state_that_is_put_back_changes_no_codec(codecs):
+    pair = Pair.single(codecs, 3)
+    settle([pair.mine])
+    pair.check()
+    pair.update(*tokens(1, 1))
+    assert pair.mine.key_codec is pair.mine.keys.codec is codecs[0]
 
 
 def test_an_empty_cache_has_a_state(codecs):
