@@ -4,7 +4,7 @@ Owns the link between a sequence, its tensors and its text. Knows nothing of inb
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 import mlx.core as mx
@@ -24,6 +24,7 @@ from engine.api.events import (
 )
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings
+from engine.constrain.constraint import Constraint
 from engine.inbox import Envelope
 from engine.run.prompt import Prompt
 from engine.run.runner import Runner
@@ -105,33 +106,34 @@ class Generation:
         self._answers[envelope.request_id] = answer
 
     def cancel(self, request_id: str) -> None:
-        if request_id in self._answers:
-            self._finish(self._answers[request_id], FinishReason.CANCELLED)
+        if (answer := self._answers.get(request_id)) is not None:
+            with self._guard(answer):
+                self._finish(answer, FinishReason.CANCELLED)
 
     def drop(self, request_id: str) -> None:
         """Forget a request without a word; its sink is gone."""
-        if request_id in self._answers:
-            self._release(self._answers[request_id])
+        if (answer := self._answers.get(request_id)) is not None:
+            with self._guard(answer):
+                self._release(answer)
 
     def step(self) -> None:
         """One token for every answer under way, and one piece of one prompt."""
         plan = self._scheduler.plan()
         if plan.decode:
             self._decode([self._answers[sequence.request_id] for sequence in plan.decode])
+        for sequence in plan.held_up:
+            self._advance(self._answers[sequence.request_id])
         if plan.prompt:
             self._advance(self._answers[plan.prompt.request_id])
 
     def _advance(self, answer: Answer) -> None:
         with self._guard(answer):
-            try:
-                progress = next(answer.steps)
-            except StopIteration:
-                answer.sequence.phase = Phase.DECODE
-                return
+            progress = next(answer.steps)
             if progress is not None:
                 self._emit(progress)
 
     def _prompt_steps(self, answer: Answer) -> Iterator[Progress | None]:
+        """Moves the sequence from phase to phase; behind the last piece it decodes, and nobody asks for more."""
         name = answer.sequence.request_id
         opened = 0
         for prompt in self._session.builder.build(answer.request):
@@ -141,16 +143,24 @@ class Generation:
             answer.prompt = prompt
         answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
         answer.text = self._session.text_stream(answer.request, answer.prompt)
-        constraint = None
-        for constraint in self._session.constraint(answer.request, answer.prompt):
-            if constraint is None:
-                yield None
+        constraint = yield from self._wait_for_form(answer)
         yield from self._wait_for_room(answer)
         answer.prefill_started_at = time.monotonic()
         sampler = self._session.sampler(answer.request, answer.prompt, constraint)
         answer.cached = self._runner.open(name, answer.prompt, sampler, answer.request.tenant)
         for stage, done, total in self._runner.prefill(name):
+            if stage is Stage.PREFILL and done == total:
+                answer.sequence.phase = Phase.DECODE
             yield Progress(name, stage, done, total)
+
+    def _wait_for_form(self, answer: Answer) -> Generator[None, None, Constraint | None]:
+        constraint = None
+        for constraint in self._session.constraint(answer.request, answer.prompt):
+            if constraint is None:
+                answer.sequence.phase = Phase.FORM
+                yield None
+        yield from self._go_on(answer)
+        return constraint
 
     def _wait_for_room(self, answer: Answer) -> Iterator[None]:
         """Until there is memory for the answer's caches. Raises `MemoryRefused` if there would not be even if nobody
@@ -159,23 +169,35 @@ class Generation:
         need = room.need(tokens, answer.max_tokens)
         while True:
             others = [other for other in self._answers.values() if other.need]
-            if room.fits(need, [(other.need, room.bytes(other.tokens)) for other in others]):
-                answer.need = need
-                return
-            if not others:
-                raise room.refusal(need, tokens)
+            if self._scheduler.is_next_for_room(answer.sequence):
+                if room.fits(need, [(other.need, room.bytes(other.tokens)) for other in others]):
+                    break
+                if not others or room.never_fits(need, [other.need for other in others]):
+                    raise room.refusal(need, tokens)
+            answer.sequence.phase = Phase.ROOM
+            yield None
+        answer.need = need
+        yield from self._go_on(answer)
+
+    def _go_on(self, answer: Answer) -> Iterator[None]:
+        """After a wait, a prompt goes on when it is its turn, not in the step that found out."""
+        if answer.sequence.phase is not Phase.PROMPT:
+            answer.sequence.phase = Phase.PROMPT
             yield None
 
     def _decode(self, answers: list[Answer]) -> None:
         try:
-            tokens = self._runner.decode([answer.sequence.request_id for answer in answers])
+            outcomes = self._runner.decode([answer.sequence.request_id for answer in answers])
         except Exception as error:  # noqa: BLE001 - a step that fails ends those in it, never the engine
             for answer in answers:
                 self._break(answer, error)
             return
         for answer in answers:
+            outcome = outcomes[answer.sequence.request_id]
             with self._guard(answer):
-                self._take(answer, tokens[answer.sequence.request_id])
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self._take(answer, outcome)
 
     def _take(self, answer: Answer, token: TokenLogprob) -> None:
         answer.token_ids.append(token.token_id)
@@ -208,28 +230,28 @@ class Generation:
                 reason = FinishReason.TOOL_CALLS
         if answer.unsent:
             self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
-        self._release(answer)
-        self._emit(
-            Finished(
-                answer.sequence.request_id,
-                reason,
-                self._usage(answer),
-                self._timings(answer),
-                regions=self._session.regions(answer.prompt, answer.token_ids) if answer.prompt else (),
-                notes=answer.notes,
-            )
+        finished = Finished(
+            answer.sequence.request_id,
+            reason,
+            self._usage(answer),
+            self._timings(answer),
+            regions=self._session.regions(answer.prompt, answer.token_ids) if answer.prompt else (),
+            notes=answer.notes,
         )
+        self._release(answer)
+        self._emit(finished)
 
     def _break(self, answer: Answer, error: Exception) -> None:
-        self._release(answer, failed=True)
         self._fail(answer.sequence.request_id, error)
+        if answer.sequence.request_id in self._answers:
+            self._release(answer, failed=True)
 
     def _release(self, answer: Answer, *, failed: bool = False) -> None:
+        del self._answers[answer.sequence.request_id]
+        self._scheduler.remove(answer.sequence)
         if answer.steps is not None:
             answer.steps.close()
         self._runner.close(answer.sequence.request_id, None if failed else answer.token_ids)
-        self._scheduler.remove(answer.sequence)
-        del self._answers[answer.sequence.request_id]
 
     def _guard(self, answer: Answer) -> "_Guard":
         return _Guard(answer, self._break)

@@ -46,6 +46,8 @@ class Slot:
     """Once it decodes."""
     launched: Draw | None = None
     """The next token, under way but not yet read."""
+    failure: Exception | None = None
+    """Of its own choice of tokens; nobody else's row is the worse for it."""
 
 
 class Runner:
@@ -108,12 +110,12 @@ class Runner:
         mx.async_eval(slot.launched.arrays())
         yield Stage.PREFILL, len(slot.key), len(slot.key)
 
-    def decode(self, request_ids: Sequence[str]) -> dict[str, TokenLogprob]:
-        """One token each."""
+    def decode(self, request_ids: Sequence[str]) -> dict[str, TokenLogprob | Exception]:
+        """One token each, or why there is none for that one: it has to be closed before the next step."""
         for name in request_ids:
             if self._slots[name].rows is None:
                 self._join(name)
-        tokens: dict[str, TokenLogprob] = {}
+        tokens: dict[str, TokenLogprob | Exception] = {}
         for rows in self._rows.values():
             if rows.names:
                 tokens |= self._step(rows)
@@ -128,7 +130,7 @@ class Runner:
         rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
         slot.rows = rows
 
-    def _step(self, rows: Rows) -> dict[str, TokenLogprob]:
+    def _step(self, rows: Rows) -> dict[str, TokenLogprob | Exception]:
         """The token after the next is launched before the next is read, so the device never waits; unless a sampler
         has to know the last one first."""
         slots = [self._slots[name] for name in rows.names]
@@ -139,12 +141,14 @@ class Runner:
         else:
             self._launch(rows, slots, ready)
             tokens = _accepted(slots, ready)
-        return dict(zip(rows.names, tokens, strict=True))
+        outcomes = [slot.failure or token for slot, token in zip(slots, tokens, strict=True)]
+        return dict(zip(rows.names, outcomes, strict=True))
 
     def _launch(self, rows: Rows, slots: Sequence[Slot], ready: Sequence[Draw]) -> None:
         logits = rows.step([draw.token for draw in ready])
         for number, slot in enumerate(slots):
-            slot.launched = slot.sampler.draw(logits[number : number + 1])
+            with _Alone(slot):
+                slot.launched = slot.sampler.draw(logits[number : number + 1])
         mx.async_eval([array for slot in slots for array in slot.launched.arrays()])
 
     def _borders(self, slot: Slot) -> frozenset[int]:
@@ -189,5 +193,21 @@ def _hand_over(found: list[Any], fresh: list[Any]) -> None:
 def _accepted(slots: Sequence[Slot], ready: Sequence[Draw]) -> list[TokenLogprob]:
     tokens = [draw.read() for draw in ready]
     for slot, token in zip(slots, tokens, strict=True):
-        slot.sampler.accept(token.token_id)
+        with _Alone(slot):
+            slot.sampler.accept(token.token_id)
     return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """What goes wrong with one row's sampler goes into its slot, and the step goes on for the others."""
+
+    slot: Slot
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.slot.failure = self.slot.failure or error
+        return True

@@ -10,6 +10,8 @@ from engine.api.errors import BusyError
 from engine.api.request import Priority
 from engine.schedule.sequence import Phase, Sequence
 
+_ORDER = tuple(Priority)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -17,6 +19,8 @@ class Plan:
 
     prompt: Sequence | None
     decode: tuple[Sequence, ...]
+    held_up: tuple[Sequence, ...] = ()
+    """To be asked, in this order, whether what they wait for has come; they hold nobody up meanwhile."""
 
 
 class Scheduler:
@@ -39,10 +43,11 @@ class Scheduler:
         return not self.waiting and not self._running
 
     def add(self, sequence: Sequence) -> None:
-        """Raises `BusyError` when as many wait as may."""
-        if self.waiting >= self._max_waiting:
+        """Raises `BusyError` when as many wait as may. Those that the next step lets in do not wait."""
+        if self.running + self.waiting >= self._max_running + self._max_waiting:
             raise BusyError(
-                f"{self.waiting} requests wait already, as many as may.", "Ask again when some of them are answered."
+                f"{self.running} requests are being answered and {self._max_waiting} wait already, as many as may.",
+                "Ask again when some of them are answered.",
             )
         self._waiting[sequence.priority].append(sequence)
 
@@ -56,6 +61,19 @@ class Scheduler:
     def plan(self) -> Plan:
         while self.waiting and len(self._running) < self._max_running:
             self._running.append(next(queue for queue in self._waiting.values() if queue).popleft())
-        prompts = (s for s in self._running if s.phase is Phase.PROMPT)
-        prompt = min(prompts, key=lambda s: list(Priority).index(s.priority), default=None)
-        return Plan(prompt, tuple(s for s in self._running if s.phase is Phase.DECODE))
+        return Plan(
+            prompt=next(iter(self._in(Phase.PROMPT)), None),
+            decode=tuple(s for s in self._running if s.phase is Phase.DECODE),
+            held_up=self._in(Phase.FORM, Phase.ROOM),
+        )
+
+    def is_next_for_room(self, sequence: Sequence) -> bool:
+        """Whether nobody ahead of a running sequence waits for memory: a small one never overtakes a large one, which
+        might wait for ever."""
+        ahead = self._in(*Phase)
+        return not any(other.phase is Phase.ROOM for other in ahead[: ahead.index(sequence)])
+
+    def _in(self, *phases: Phase) -> tuple[Sequence, ...]:
+        """Those that run and are in one of these phases, whoever goes first in front."""
+        found = (s for s in self._running if s.phase in phases)
+        return tuple(sorted(found, key=lambda s: _ORDER.index(s.priority)))

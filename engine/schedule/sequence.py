@@ -12,6 +12,10 @@ from engine.api.request import Priority
 class Phase(Enum):
     PROMPT = "prompt"
     """Media and prompt tokens are still going through the model."""
+    FORM = "form"
+    """It waits until the form that its answer is held to has been made ready, on another thread."""
+    ROOM = "room"
+    """It waits for memory that others hold."""
     DECODE = "decode"
 
 
