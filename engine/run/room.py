@@ -50,8 +50,6 @@ class Room:
         if self._max_kv_bytes is not None and need + sum(all_of_it for all_of_it, _ in others) > self._max_kv_bytes:
             return False
         wanted = need + sum(max(all_of_it - taken, 0) for all_of_it, taken in others)
-        if wanted > self._free() + self._left_over():
-            return False
         if wanted > self._available():
             return False
         for leftover in self._leftovers:
@@ -64,7 +62,7 @@ class Room:
         over."""
         if self._max_kv_bytes is not None and need > self._max_kv_bytes:
             return True
-        return need > self._free() + self._left_over() + sum(others)
+        return need > self._available() + sum(others)
 
     def refusal(self, need: int, prompt_tokens: int) -> MemoryRefused:
         limit = self._available() if self._max_kv_bytes is None else min(self._available(), self._max_kv_bytes)
@@ -73,9 +71,6 @@ class Room:
             f"{format_size(max(limit, 0))} are free.",
             "Begin a new chat, shorten the text, take pictures out, or close other apps.",
         )
-
-    def _left_over(self) -> int:
-        return sum(leftover.bytes for leftover in self._leftovers)
 
     def _available(self) -> int:
         """Bytes that are free, or would be if nothing were left over."""
