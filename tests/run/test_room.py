@@ -92,6 +92,14 @@ def test_leftovers_stay_where_they_would_give_way_for_nothing():
     assert machine.held == [0, 0]
 
 
+def test_what_could_not_even_be_answered_alone_never_fits():
+    machine = Machine(1000, 300)
+    assert not machine.room(FULL).never_fits(1200, [200])
+    assert machine.room(FULL).never_fits(1201, [200])
+    assert machine.room(FULL, max_kv_bytes=100).never_fits(101, [500])
+    assert machine.held == [300]
+
+
 @pytest.mark.parametrize(("limit", "free"), [(None, "4.0 MB"), (2_000_000, "2.0 MB")])
 def test_a_refusal_has_the_numbers(limit, free):
     refusal = Machine(4_000_000, 1_000_000).room(FULL, max_kv_bytes=limit).refusal(50_000_000, 12_345)
