@@ -20,7 +20,11 @@ from mlx_lm.models.switch_layers import SwitchLinear
 from PIL import Image
 
 from engine.api.errors import CheckpointError, MediaError
+from engine.api.quantization import Quantization
+from engine.api.request import ConvertModel
 from engine.device import Device, DeviceKind
+from engine.loading.convert import plan_conversion
+from engine.loading.convert_files import write
 from engine.loading.footprint import measure_caches
 from tests.reference import tiny
 from tests.reference.measured import Measured
@@ -34,6 +38,9 @@ NEW_TOKENS = 24
 
 ROUNDING = 3
 """How many times further from float32 our bfloat16 may be than the reference's."""
+
+EIGHT_BITS, UNPACKED = 0.2, 1e-3
+"""How far a model may move when it is packed, random weights being the hardest to pack; and when it is unpacked."""
 
 KEEPS_DTYPE = Device(DeviceKind.METAL, "a test's", "none", total_memory=1 << 40)
 """Weights are widened on a CPU only."""
@@ -190,6 +197,17 @@ class TextParity:
 
     def test_caches_can_be_measured(self, pair):
         assert sum(layer.bytes(100) for layer in measure_caches(pair.ours.model)) > 0
+
+    def test_packed_and_unpacked_again(self, pair, tmp_path):
+        """In eight bits, as far as its widths can be packed; and the numbers that this leaves, as plain weights."""
+        text, pictures = self.questions()[-1]
+        packed, plain = tmp_path / "packed", tmp_path / "plain"
+        eight_bits = ConvertModel("", packed, Quantization.of(bits=8, group_size=32))
+        list(write(plan_conversion(pair.folder, eight_bits), packed))
+        list(write(plan_conversion(packed, ConvertModel("", plain, dequantize=True)), plain))
+        kept = Ours(packed, KEEPS_DTYPE).logits(text, pictures)
+        assert difference(Ours(plain, KEEPS_DTYPE).logits(text, pictures), kept) < UNPACKED
+        assert difference(kept, pair.logits(text, pictures)) < EIGHT_BITS
 
     def test_text_alone_in_every_spelling(self, pair, row):
         theirs = pair.logits(self.case.text, [])
