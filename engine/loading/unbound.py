@@ -13,6 +13,7 @@ from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError
 from engine.loading.config import custom_code, normalise, read_config, refuse_code
+from engine.loading.merged_adapter import merge_adapter
 from engine.loading.quantize import packings, quantization_of, renames
 from engine.loading.weights import open_weights
 from engine.models.base import Family, VisionLanguageModel
@@ -40,7 +41,7 @@ class Plan:
     def weights(self, folder: Path) -> dict[str, mx.array]:
         if self.family.open_weights is not None:
             return self.family.open_weights(folder, self.config)
-        return open_weights(folder)
+        return merge_adapter(folder, open_weights(folder))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Granite Vision 4.0 and 4.1 against transformers."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import Granite4VisionConfig, Granite4VisionForConditionalGeneration
 from transformers.models.granite4_vision.processing_granite4_vision import Granite4VisionProcessor
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
@@ -11,7 +13,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from engine.api.errors import CheckpointError
 from tests.reference import tiny
 from tests.reference.ours import Ours
-from tests.reference.parity import Case, Pair, VisionParity
+from tests.reference.parity import TOLERANCE, Case, Pair, VisionParity, difference
 from tests.reference.running import RunnerParity
 from tests.reference.spelling import BEFORE, TOWER_AND_DECODER, Spelling
 
@@ -130,8 +132,21 @@ def test_what_is_not_known_is_refused(changes, message, tmp_path):
         pair.respelt(Spelling("changed", (), reword=lambda config: config | changes))
 
 
-def test_an_adapter_beside_the_weights_is_refused(tmp_path):
+def test_an_adapter_beside_the_weights_is_added(tmp_path):
+    """As its authors publish it: names as in the reference's module, under PEFT's own prefix."""
     pair = Pair(BASE, tmp_path)
-    (pair.folder / "adapter_model.safetensors").touch()
-    with pytest.raises(CheckpointError, match="adapter"):
-        Ours(pair.folder)
+    name = "model.language_model.layers.1.self_attn.q_proj"
+    layer = pair.reference.get_submodule(name)
+    generator = torch.Generator().manual_seed(1)
+    first = torch.randn(4, layer.weight.shape[1], generator=generator)
+    second = torch.randn(layer.weight.shape[0], 4, generator=generator) / 8
+    beside = {f"base_model.model.{name}.lora_{part}.weight": value for part, value in (("A", first), ("B", second))}
+    save_file(beside, pair.folder / "adapter_model.safetensors")
+    (pair.folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
+    pictures = [tiny.picture("landscape")]
+    before = pair.logits(BASE.one, pictures)
+    with torch.no_grad():
+        layer.weight += 2 * second @ first
+    theirs = pair.logits(BASE.one, pictures)
+    assert difference(Ours(pair.folder).logits(BASE.one, pictures), theirs) < TOLERANCE
+    assert difference(before, theirs) > 100 * TOLERANCE

@@ -137,11 +137,6 @@ def _unfused(weights: dict[str, mx.array]) -> dict[str, mx.array]:
 
 def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> AnyresProcessor:
     """From the checkpoint's preprocessor file; without one, tiles of the tower's size at the config's resolutions."""
-    if (folder / "adapter_model.safetensors").is_file():
-        raise CheckpointError(
-            "Part of this model is an adapter that lies beside its weights, which is not read.",
-            "Choose a version whose adapter is merged, such as one of the mlx-community organisation.",
-        )
     vision = ViTConfig.read(config["vision_config"])
     square = {"height": vision.image_size, "width": vision.image_size}
     usual = {"image_processor_type": "LlavaNextImageProcessor", "size": square, "crop_size": square}
