@@ -11,6 +11,7 @@ import mlx.nn as nn
 
 from engine.api.errors import CheckpointError
 from engine.loading.config import text_config
+from engine.loading.fp8 import METHOD as FP8
 
 _PACKED = {"mxfp4": {"group_size": 32, "bits": 4}, "mxfp8": {"group_size": 32, "bits": 8}}
 
@@ -23,6 +24,9 @@ def quantization_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if not block:
         return None
     method = block.get("quant_method")
+    if method == FP8:
+        # Unpacked as they are read (`engine.loading.fp8`): plain from then on.
+        return None
     if method in _PACKED:
         return {**_PACKED[method], "mode": method}
     if method is not None or "bits" not in block:

@@ -12,7 +12,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError
-from engine.loading.config import custom_code, normalise, read_config, refuse_code
+from engine.loading import fp8
+from engine.loading.config import custom_code, normalise, read_config, refuse_code, text_config
 from engine.loading.merged_adapter import merge_adapter
 from engine.loading.quantize import packings, quantization_of, renames
 from engine.loading.weights import open_weights
@@ -41,7 +42,11 @@ class Plan:
     def weights(self, folder: Path) -> dict[str, mx.array]:
         if self.family.open_weights is not None:
             return self.family.open_weights(folder, self.config)
-        return merge_adapter(folder, open_weights(folder))
+        weights = open_weights(folder)
+        block = self.config.get("quantization_config") or text_config(self.config).get("quantization_config") or {}
+        if block.get("quant_method") == fp8.METHOD:
+            weights = fp8.unpack_fp8(weights, block)
+        return merge_adapter(folder, weights)
 
 
 @dataclass(frozen=True, slots=True)

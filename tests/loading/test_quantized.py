@@ -117,7 +117,7 @@ def test_overrides_follow_a_layer_through_its_renaming():
     assert packings(module, {**MXFP4, "old.proj": {"bits": 8}}, after, paths)["ours"]["mode"] == "affine"
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"])
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "compressed-tensors"])
 def test_foreign_quantisations_are_refused_by_name(tiny_llama, tmp_path, method):
     folder = copy_of(tiny_llama, tmp_path)
     edit_config(folder, quantization_config={"quant_method": method, "bits": 4})
