@@ -27,8 +27,15 @@ TEMPLATE = (
 
 def write_tiny_llama(folder: Path, *, context_length: int = 512, seed: int = 0) -> Path:
     """A two-layer Llama over bytes, float32, about 40,000 weights. Same seed, same weights."""
+    return write_tiny_decoder(folder, "llama", context_length=context_length, seed=seed)
+
+
+def write_tiny_decoder(
+    folder: Path, model_type: str, *, context_length: int = 512, seed: int = 0, **sizes: object
+) -> Path:
+    """Any text model, of the same size but for what is given as `sizes`."""
     vocab_size = _write_tokenizer(folder)
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **_decoder(vocab_size, context_length)}
+    config = {"model_type": model_type, **_decoder(vocab_size, context_length), **sizes}
     _write_model(folder, config, seed, prefix="language_model.")
     return folder
 

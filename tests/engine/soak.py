@@ -1,0 +1,101 @@
+"""What a soak asks of the engine: models of every kind of cache, and requests drawn at random from all there is.
+
+Knows nothing of engines: everything here is plain data, the same for the same seed.
+"""
+
+import io
+import json
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image as PILImage
+
+from engine.api.request import GenerateRequest, Image, Message, Priority, Role, Text
+from engine.api.response_format import Choice, JsonSchema, Regex
+from engine.api.settings import SamplingSettings
+from engine.loading.tiny import write_tiny_decoder, write_tiny_llama, write_tiny_smolvlm
+from tests.tiny_decoders import CONFIGS
+
+MODELS = {
+    "text": write_tiny_llama,
+    "pictures": write_tiny_smolvlm,
+    "windows": lambda folder: write_tiny_decoder(folder, "gemma3_text", **WINDOWS),
+    "recurrent": lambda folder: write_tiny_decoder(folder, "qwen3_next", **RECURRENT),
+}
+WINDOWS = {"num_hidden_layers": 3, "head_dim": 8, "sliding_window": 24, "sliding_window_pattern": 3}
+# Experts are chosen by the largest number, too, so a model without: rounding must have one place only where it counts.
+RECURRENT = {**CONFIGS["qwen3_next"], "head_dim": 8, "mlp_only_layers": [0, 1, 2, 3]}
+
+SYSTEM = "You are a patient assistant who looks twice and answers once. "
+TOPICS = ("The quick brown fox", "Notes on lighthouses, their keepers and their lamps", "7 8 9")
+FORMS = (
+    Regex("[a-f]{3,9}"),
+    Choice(("left", "right", "neither of them")),
+    JsonSchema(json.dumps({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})),
+)
+SAMPLING = (
+    {"temperature": 0.0},
+    {"temperature": 0.0, "repetition_penalty": 1.3},
+    {"temperature": 0.0, "no_repeat_ngram_size": 2},
+    {"temperature": 0.9},
+    {"temperature": 1.2, "top_k": 20},
+    {"temperature": 1.0, "top_p": 0.8},
+    {"temperature": 1.5, "min_p": 0.1, "presence_penalty": 0.7, "frequency_penalty": 0.3},
+    {"temperature": 1.0, "xtc_probability": 0.5, "xtc_threshold": 0.05},
+    {"temperature": 1.0, "logit_bias": ((65, 4.0), (66, -100.0))},
+)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A request that has to fail, and how."""
+
+    request: GenerateRequest
+    code: str
+
+
+def draw_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
+    """Begins like many others, and is like none of them in the end."""
+    turns = [Message(Role.SYSTEM, (Text(SYSTEM * rng.choice((0, 1, 3))),))] if rng.random() < 0.7 else []
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        turns += [_question(rng, pictures), Message(Role.ASSISTANT, (Text(rng.choice(TOPICS)),))]
+    turns.append(_question(rng, pictures))
+    return GenerateRequest(
+        tuple(turns),
+        max_tokens=rng.randint(1, 24),
+        stop=(chr(rng.randint(97, 122)),) if rng.random() < 0.2 else (),
+        sampling=SamplingSettings(**rng.choice(SAMPLING), seed=rng.randrange(1 << 32)),
+        logprobs=rng.random() < 0.3,
+        response_format=rng.choice(FORMS) if rng.random() < 0.15 else None,
+        priority=rng.choice(tuple(Priority)),
+        tenant=rng.choice(("", "", "north", "south")),
+    )
+
+
+def broken_requests(*, pictures: bool) -> tuple[Broken, ...]:
+    torn = GenerateRequest((Message(Role.USER, (Image(b"not a picture"), Text("What is it?"))),), max_tokens=5)
+    whole = _asks("A question.")
+    return (
+        Broken(torn, "bad_media" if pictures else "unsupported_media"),
+        Broken(_asks("long " * 120), "context_length_exceeded"),
+        Broken(replace(whole, response_format=Regex("(unclosed")), "bad_format"),
+        Broken(replace(whole, sampling=SamplingSettings(logit_bias=((100_000, 1.0),))), "bad_request"),
+    )
+
+
+def _asks(text: str) -> GenerateRequest:
+    return GenerateRequest((Message(Role.USER, (Text(text),)),), max_tokens=5)
+
+
+def _question(rng: random.Random, pictures: bool) -> Message:
+    seen = tuple(_picture(rng.randrange(5)) for _ in range(rng.choice((0, 1, 1, 2)))) if pictures else ()
+    return Message(Role.USER, (*seen, Text(rng.choice(TOPICS) + "?" * rng.randint(1, 9))))
+
+
+def _picture(number: int) -> Image:
+    height, width = ((16, 16), (20, 40), (40, 20), (31, 33), (12, 50))[number]
+    pixels = np.random.default_rng(number).integers(0, 255, (height, width, 3), np.uint8)
+    data = io.BytesIO()
+    PILImage.fromarray(pixels).save(data, "PNG")
+    return Image(data.getvalue())
