@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from app.options import parse_options
 from engine.api.errors import EngineError
-from engine.environment import keep_torch_out, settings_from_environment
+from engine.environment import keep_torch_out, settings_from_environment, with_disk_cache
 
 INVISIBLE = ("offscreen", "minimal", "vnc")
 """Qt platforms that need no display."""
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from app.application import run
 
-    return run(options, settings)
+    return run(options, with_disk_cache(settings, os.environ, sys.platform))
 
 
 def has_display(environ: Mapping[str, str], platform: str) -> bool:

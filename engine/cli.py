@@ -18,7 +18,7 @@ from engine.commands.context import Context, OpenEngine, open_host
 from engine.commands.interrupt import INTERRUPTED
 from engine.commands.shapes import error_object
 from engine.commands.terminal import Terminal
-from engine.environment import is_offline, keep_torch_out, settings_from_environment
+from engine.environment import is_offline, keep_torch_out, settings_from_environment, with_disk_cache
 
 USAGE_ERROR = 2
 BROKEN_PIPE = 141
@@ -71,7 +71,7 @@ def _run(words: Sequence[str], terminal: Terminal, open_engine: OpenEngine) -> i
     if arguments.command is None:
         parser.print_help(terminal.err)
         return USAGE_ERROR
-    settings = settings_from_environment(os.environ)
+    settings = with_disk_cache(settings_from_environment(os.environ), os.environ, sys.platform)
     with _log(verbose=arguments.verbose):
         return arguments.run(arguments, Context(settings, terminal, open_engine, is_offline(os.environ)))
 

@@ -5,6 +5,7 @@ composition root; knows nothing of what the settings do.
 """
 
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ def keep_torch_out(modules: MutableMapping[str, Any]) -> None:
     """
     for name in ("torch", "torchvision"):
         modules.setdefault(name, None)
+
+
+def with_disk_cache(settings: EngineSettings, environ: Mapping[str, str], platform: str) -> EngineSettings:
+    """Prompts and answers kept below the user's cache folder, for programs that somebody comes back to."""
+    return replace(settings, cache=replace(settings.cache, disk_dir=cache_folder(environ, platform) / "prefixes"))
+
+
+def cache_folder(environ: Mapping[str, str], platform: str) -> Path:
+    """`FOVEA_CACHE`, else where the system keeps what can be made again; `platform` is `sys.platform`."""
+    if chosen := environ.get("FOVEA_CACHE"):
+        return Path(chosen).expanduser()
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "Fovea"
+    return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "fovea"
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:

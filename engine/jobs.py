@@ -12,9 +12,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from engine.api.errors import HubError, RequestError
+from engine.api.errors import HubError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, LocalModel, PictureCut, Progress, Stage
 from engine.api.request import (
+    CacheStats,
     ConvertModel,
     DescribeModel,
     Image,
@@ -22,6 +23,7 @@ from engine.api.request import (
     LoadModel,
     PullModel,
     RemoveModel,
+    ResetCaches,
     UnloadModel,
 )
 from engine.api.settings import EngineSettings
@@ -43,6 +45,9 @@ class ModelSeat(Protocol):
 
     @property
     def occupied_bytes(self) -> int: ...
+
+    @property
+    def session(self) -> "Session | None": ...
 
     def vacate(self) -> None: ...
 
@@ -153,6 +158,16 @@ def convert(request_id: str, request: ConvertModel, settings: EngineSettings) ->
             yield Progress(request_id, Stage.CONVERTING, done, total)
     info = prepare(str(target), target, None).info
     yield Finished(request_id, FinishReason.DONE, model=info, path=str(target), notes=conversion.notes)
+
+
+def cache_stats(request_id: str, request: CacheStats | ResetCaches, seat: ModelSeat) -> Job:
+    """Raises `NoModelError` where no model is loaded."""
+    session = seat.session
+    if session is None:
+        raise NoModelError("No model is loaded, so there are no caches.", "Choose a model first.")
+    if isinstance(request, ResetCaches):
+        session.reset_caches()
+    yield Finished(request_id, FinishReason.DONE, cache=session.cache_report())
 
 
 def remove_model(request_id: str, request: RemoveModel, settings: EngineSettings) -> Job:

@@ -12,6 +12,7 @@ from engine import jobs
 from engine.api.errors import BusyError, ClosedError, EngineError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, ModelInfo, Status
 from engine.api.request import (
+    CacheStats,
     Cancel,
     ConvertModel,
     DescribeModel,
@@ -20,6 +21,7 @@ from engine.api.request import (
     LoadModel,
     PullModel,
     RemoveModel,
+    ResetCaches,
     UnloadModel,
 )
 from engine.api.settings import EngineSettings
@@ -75,9 +77,14 @@ class EngineLoop:
     def occupied_bytes(self) -> int:
         return self._session.info.weight_bytes if self._session else 0
 
+    @property
+    def session(self) -> "Session | None":
+        return self._session
+
     def vacate(self) -> None:
         if self._session is None:
             return
+        self._session.close()
         self._session = None
         self._generation = None
         import mlx.core as mx
@@ -124,6 +131,8 @@ class EngineLoop:
                 self._side[name] = jobs.describe_model(name, request, self._settings, self._device, self)
             case RemoveModel():
                 self._side[name] = jobs.remove_model(name, request, self._settings)
+            case CacheStats() | ResetCaches():
+                self._side[name] = jobs.cache_stats(name, request, self)
             case ConvertModel():
                 self._side[name] = jobs.convert(name, request, self._settings)
             case _:

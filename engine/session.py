@@ -5,7 +5,7 @@ Owned by the engine's loop and used on its thread only. Knows nothing of who ask
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,20 @@ from pathlib import Path
 import mlx.core as mx
 
 from engine.api.errors import ContextError
-from engine.api.events import Modality, ModelInfo, Region
+from engine.api.events import CacheReport, Modality, ModelInfo, Region
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings, SamplingSettings
+from engine.cache.disk import DiskLimits, DiskStore
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache
+from engine.cache.scheme import compress
+from engine.cache.tiers import TieredPrefixCache
 from engine.constrain.compiling import ConstraintCompiler
 from engine.constrain.constraint import Constraint
 from engine.constrain.thinking import DelayedConstraint
 from engine.device import Device, free_memory
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
+from engine.loading.fingerprint import fingerprint
 from engine.loading.footprint import measure_caches
 from engine.loading.memory import preflight
 from engine.models.grounding.question import Question
@@ -109,6 +113,17 @@ class Session:
             self.checkpoint.tokenizer.decode(answer), Question(prompt.text, sizes, media, self.checkpoint.config)
         )
 
+    def cache_report(self) -> CacheReport:
+        return CacheReport(self.prefixes.counts, self.features.counts, self.prefixes.disk_counts)
+
+    def reset_caches(self) -> None:
+        """Forget all prompts, answers and pictures, on the disk too. Answers under way go on with what they hold."""
+        self.prefixes.reset()
+        self.features.reset()
+
+    def close(self) -> None:
+        self.prefixes.close()
+
     def text_stream(self, request: GenerateRequest, prompt: Prompt) -> TextStream:
         return self.form.stream(request, prompt.text)
 
@@ -130,6 +145,8 @@ class Opening:
     settings: EngineSettings
     device: Device
     started_at: float
+    fingerprint: str
+    """Of the model's files as they were checked; empty where no caches are kept on the disk."""
 
     def materialise(self) -> Iterator[tuple[int, int]]:
         """Read the weights; yields bytes done and in total."""
@@ -143,7 +160,7 @@ class Opening:
         builder = PromptBuilder(checkpoint.tokenizer, template, reader, family.begin)
         cache = self.settings.cache
         free = partial(free_memory, self.device)
-        prefixes = PrefixCache(free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes)
+        prefixes = self._prefixes(free)
         features = FeatureCache(cache.feature_bytes)
         room = Room(measure_caches(checkpoint.model, cache), free, (prefixes, features), cache.max_kv_bytes)
         form = AnswerForm(checkpoint.tokenizer, template.text)
@@ -152,6 +169,21 @@ class Opening:
         )
         took = time.monotonic() - self.started_at
         return Session(checkpoint, builder, prefixes, features, room, form, compiler, took)
+
+    def _prefixes(self, free: Callable[[], int]) -> PrefixCache:
+        cache, model = self.settings.cache, self.checkpoint.model
+        max_bytes = free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes
+        # Files that changed while they were read, or went: nobody knows what the weights are now.
+        if not max_bytes or not self.fingerprint or self.fingerprint != _fingerprint(self.checkpoint, self.settings):
+            return PrefixCache(max_bytes)
+        disk = DiskStore(cache.disk_dir, self.fingerprint, DiskLimits(cache.disk_bytes))
+        return TieredPrefixCache(max_bytes, disk, lambda: compress(model.make_cache(cache.max_kv_size), cache), free)
+
+
+def _fingerprint(checkpoint: Checkpoint, settings: EngineSettings) -> str:
+    if settings.cache.disk_dir is None or not checkpoint.folder.is_dir():
+        return ""
+    return fingerprint(checkpoint.folder, checkpoint.config, checkpoint.model, settings.cache)
 
 
 def open_checkpoint(
@@ -166,4 +198,4 @@ def open_checkpoint(
     started_at = time.monotonic()
     checkpoint = prepare(source, folder, device, reclaimable=reclaimable)
     preflight(checkpoint, free_memory(device) + reclaimable, settings)
-    return Opening(checkpoint, settings, device, started_at)
+    return Opening(checkpoint, settings, device, started_at, _fingerprint(checkpoint, settings))

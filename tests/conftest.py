@@ -9,6 +9,14 @@ open_blas()
 declare_operators_when_imported()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """Where programs under test keep what they would keep below the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory):
     """A folder with a tiny random text model."""

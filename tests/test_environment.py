@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import RequestError
-from engine.environment import is_offline, settings_from_environment
+from engine.environment import is_offline, settings_from_environment, with_disk_cache
 from engine.sizes import format_size, parse_size
 
 
@@ -44,6 +44,23 @@ def test_the_token_is_not_shown():
 def test_a_limit_that_is_no_size_is_named():
     with pytest.raises(RequestError, match="FOVEA_MEMORY_LIMIT is 'lots'"):
         settings_from_environment({"FOVEA_MEMORY_LIMIT": "lots"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "folder"),
+    [
+        ({"HOME": "/h"}, "darwin", "/h/Library/Caches/Fovea"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "darwin", "/h/Library/Caches/Fovea"),
+        ({"HOME": "/h"}, "linux", "/h/.cache/fovea"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "linux", "/x/fovea"),
+        ({"HOME": "/h", "FOVEA_CACHE": "/c"}, "darwin", "/c"),
+        ({"HOME": "/h", "FOVEA_CACHE": ""}, "linux", "/h/.cache/fovea"),
+    ],
+)
+def test_where_prompts_are_kept(environ, platform, folder):
+    settings = settings_from_environment(environ)
+    assert settings.cache.disk_dir is None
+    assert with_disk_cache(settings, environ, platform).cache.disk_dir == Path(folder, "prefixes")
 
 
 @pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False)])

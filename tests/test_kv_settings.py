@@ -24,8 +24,15 @@ from tests.fake_engine import FakeEngine
 )
 def test_flags_become_settings(flags, settings):
     engine = FakeEngine()
-    assert main(("generate", "--prompt", "x", *flags), open_engine=engine.open) == 0
+    assert main(("generate", "--prompt", "x", "--no-disk-cache", *flags), open_engine=engine.open) == 0
     assert engine.settings.cache == settings
+
+
+def test_the_command_line_keeps_prompts_on_the_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("FOVEA_CACHE", str(tmp_path))
+    engine = FakeEngine()
+    assert main(("generate", "--prompt", "x"), open_engine=engine.open) == 0
+    assert engine.settings.cache == CacheSettings(disk_dir=tmp_path / "prefixes")
 
 
 @pytest.mark.parametrize(

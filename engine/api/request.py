@@ -209,6 +209,16 @@ class DescribeModel:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the loaded model's caches hold and have saved; answered with `Finished.cache`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCaches:
+    """Forget what the loaded model has read and answered, on the disk too; answered as `CacheStats` is."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveModel:
     """Delete a downloaded repository from the Hub cache. The starter and folders are never deleted."""
 
@@ -269,6 +279,8 @@ Request = (
     | PullModel
     | ListModels
     | DescribeModel
+    | CacheStats
+    | ResetCaches
     | RemoveModel
     | ConvertModel
     | TrainRequest

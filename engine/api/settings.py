@@ -114,6 +114,10 @@ class CacheSettings:
     """Of earlier prompts and answers kept to be found again; `None` is a quarter of the free memory, 0 keeps none."""
     feature_bytes: int = 512 << 20
     """Of what towers have seen, kept to be found again; 0 keeps none."""
+    disk_dir: Path | None = None
+    """Where earlier prompts and answers are kept beyond the end of the program; `None` keeps none there."""
+    disk_bytes: int = 8 << 30
+    """Of them, of all models together."""
     kv_bits: float | None = None
     """For each number of a key or value, one of `KV_BITS`; `None` keeps them as they are."""
     kv_quant_scheme: KVScheme = KVScheme.UNIFORM

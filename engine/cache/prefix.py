@@ -96,9 +96,17 @@ class PrefixCache:
     def bytes(self) -> int:
         return sum(entry.bytes for entry in self._entries.values())
 
+    def close(self) -> None:
+        """The model goes."""
+
     @property
     def counts(self) -> CacheCounts:
         return self._counts.told(len(self._entries), self.bytes)
+
+    @property
+    def disk_counts(self) -> CacheCounts | None:
+        """Of what is kept on the disk as well; `None` where nothing is."""
+        return None
 
     def _best(self, scope: Scope, key: Key, stops: Sequence[int]) -> tuple[Name | None, int]:
         best, best_length = None, 0

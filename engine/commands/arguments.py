@@ -55,6 +55,7 @@ def add_model_flags(parser: Parser) -> None:
         "--kv-group-size", type=at_least(1), metavar="N", help="numbers that share a scale: 32, 64 (default) or 128"
     )
     group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")
+    group.add_argument("--no-disk-cache", action="store_true", help="keep nothing of prompts and answers on the disk")
 
 
 def add_answer_flags(parser: Parser) -> None:

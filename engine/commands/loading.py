@@ -32,6 +32,8 @@ def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSe
         "kv_group_size": arguments.kv_group_size,
     }
     given = {name: value for name, value in flags.items() if value is not None}
+    if arguments.no_disk_cache:
+        given["disk_dir"] = None
     return replace(context.settings, cache=replace(context.settings.cache, **given))
 
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from engine.api.errors import RequestError
-from engine.api.events import ModelInfo
-from engine.api.request import LoadModel
+from engine.api.events import CacheReport, ModelInfo
+from engine.api.request import CacheStats, LoadModel, ResetCaches
 from engine.api.settings import EngineSettings, KVScheme
 from engine.client import EngineClient
 from engine.device import TOO_LATE, open_blas
@@ -42,8 +42,20 @@ class Model:
     def client(self) -> EngineClient:
         return self.host.client
 
+    def cache_stats(self) -> CacheReport:
+        """What is remembered of prompts, answers and pictures, and what that has saved."""
+        return self._cache_report(CacheStats())
+
+    def reset_caches(self) -> CacheReport:
+        """Forget all of it; on the disk too, where `CacheSettings.disk_dir` keeps it."""
+        return self._cache_report(ResetCaches())
+
     def close(self) -> None:
         self._finalizer()
+
+    def _cache_report(self, request: CacheStats | ResetCaches) -> CacheReport:
+        with Exchange(self.client, request) as exchange:
+            return exchange.finish().cache
 
     def __enter__(self) -> "Model":
         return self
