@@ -11,13 +11,16 @@ from typing import Any, Protocol
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 from PIL import Image
 
 from engine.api.events import Modality
 from engine.models.clips.plan import ClipProcessor
 from engine.models.grounding.question import Locate
 from engine.models.positions import Positions
+
+KEPT_AT_FIRST = 4
+"""Tokens that a rotating cache never forgets, as in mlx-lm."""
 
 Config = Mapping[str, Any]
 """A `config.json` after `engine.loading.config` has normalised its spellings."""
@@ -125,8 +128,13 @@ class VisionLanguageModel(nn.Module):
         return self.language_model(ids, cache=cache, input_embeddings=embeddings)
 
     def make_cache(self, max_kv_size: int | None = None) -> list[Any]:
-        """Fresh mlx-lm caches, one a layer; the caller owns them."""
-        return make_prompt_cache(self.language_model, max_kv_size)
+        """Fresh mlx-lm caches, one a layer; the caller owns them. With `max_kv_size` none keeps more tokens than that,
+        the first few and the last."""
+        caches = make_prompt_cache(self.language_model, max_kv_size)
+        if max_kv_size is None:
+            return caches
+        # mlx-lm passes over it where a decoder makes its own caches.
+        return [RotatingKVCache(max_kv_size, KEPT_AT_FIRST) if type(c) is KVCache else c for c in caches]
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
         """The checkpoint's names and layouts (any of the three spellings) to this module's. Renames and transposes

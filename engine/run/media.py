@@ -6,7 +6,7 @@ Knows nothing of templates and tokens. Each piece of work is a step, so that a s
 import hashlib
 import io
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from PIL import Image as PILImage
@@ -15,13 +15,17 @@ from PIL.Image import Resampling
 from engine.api.errors import RequestError
 from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Video
 from engine.api.settings import MediaLimits
+from engine.cache.recent import Recent
 from engine.models.base import MediaProcessor, PreparedMedia
 from engine.models.clips.plan import ClipFacts, ClipPlan, ClipProcessor, ClipWish
-from engine.models.media.clip import read_clip
-from engine.models.media.picture import is_animated, open_picture
+from engine.models.media.clip import clip_digest, read_clip
+from engine.models.media.picture import decode_picture, is_animated
+from engine.models.media.source import Content, read_content
 from engine.models.recipes.pictures import Pair, size_within
 
 FRAMES_OFFERED = 8
+
+KEPT_BYTES = 256 << 20
 
 Conversation = tuple[Message, ...] | RenderedPrompt
 
@@ -51,6 +55,8 @@ class MediaReader:
     limits: MediaLimits
     most_pictures: int | None = None
     """That the model takes in one conversation; `None` for any number."""
+    kept: Recent[Prepared] = field(default_factory=lambda: Recent(KEPT_BYTES), repr=False)
+    """What was made ready lately: a conversation comes with all of its media each time."""
 
     @property
     def markers(self) -> tuple[str | None, str | None]:
@@ -79,12 +85,24 @@ class MediaReader:
         self._check(media_of(tuple(settled)))
         return Settled(tuple(settled), tuple(notes))
 
-    def prepare(self, part: MediaPart, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
-        """Raises `MediaError` for one that cannot be taken."""
+    def prepare(self, part: MediaPart, resize_shape: Pair | None, tenant: str = "") -> Generator[None, None, Prepared]:
+        """What was made ready before for the same `tenant` is not decoded again. Raises `MediaError` for one that
+        cannot be taken."""
         yield
         if isinstance(part, Video):
-            return (yield from self._prepare_clip(part, resize_shape))
-        picture = open_picture(part, self.limits)
+            key = (tenant, clip_digest(part, self.limits), part.fps, part.max_frames, resize_shape)
+            if (found := self.kept.get(key)) is None:
+                found = yield from self._prepare_clip(part, resize_shape)
+        else:
+            content = read_content(part, self.limits.max_bytes)
+            key = (tenant, content.digest, resize_shape)
+            if (found := self.kept.get(key)) is None:
+                found = self._prepare_picture(content, resize_shape)
+        self.kept.put(key, found, sum(array.nbytes for array in found.media.arrays.values()))
+        return found
+
+    def _prepare_picture(self, content: Content, resize_shape: Pair | None) -> Prepared:
+        picture = decode_picture(content, self.limits)
         image, digest, size = picture.image, picture.digest, (picture.image.height, picture.image.width)
         if resize_shape is not None:
             image = image.resize(size_within(size, resize_shape)[::-1], Resampling.BICUBIC)

@@ -58,7 +58,7 @@ class PromptBuilder:
         settled = yield from self._reader.settle(request.prompt)
         prepared: list[Prepared] = []
         for part in media_of(settled.conversation):
-            prepared.append((yield from self._reader.prepare(part, request.resize_shape)))
+            prepared.append((yield from self._reader.prepare(part, request.resize_shape, request.tenant)))
         prompt = self._assemble(request, settled.conversation, prepared)
         yield replace(prompt, notes=(*settled.notes, *prompt.notes))
 

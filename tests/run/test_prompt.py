@@ -11,6 +11,7 @@ from engine.api.errors import CheckpointError, EngineError, RequestError
 from engine.api.events import Modality
 from engine.api.request import GenerateRequest, Image, Message, RenderedPrompt, Role, Text, Video
 from engine.api.settings import MediaLimits
+from engine.cache.recent import Recent
 from engine.models.base import PreparedMedia
 from engine.models.clips.plan import ClipPlan
 from engine.run.media import MediaReader
@@ -60,8 +61,8 @@ def tokenizer(tiny_llama):
 
 @pytest.fixture
 def build(tokenizer):
-    def run(request, *, processor=True, clips=None, limits=MediaLimits(), most=None):  # noqa: B008 - frozen
-        reader = MediaReader(Squares(tokenizer) if processor else None, clips, limits, most)
+    def run(request, *, processor=True, clips=None, limits=MediaLimits(), most=None, kept=None):  # noqa: B008 - frozen
+        reader = MediaReader(Squares(tokenizer) if processor else None, clips, limits, most, kept or Recent(0))
         template = ChatTemplate(tokenizer, TEMPLATE if clips else None, *reader.markers)
         *pauses, prompt = PromptBuilder(tokenizer, template, reader).build(request)
         assert set(pauses) <= {None}
@@ -81,9 +82,10 @@ TEMPLATE = (
 def seeing_clips(build, tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", None)
     frames = Frames(tokenizer)
+    kept = Recent(1 << 20)
 
     def run(*parts, **changes):
-        return build(GenerateRequest((user(*parts),), **changes), clips=frames)
+        return build(GenerateRequest((user(*parts),), **changes), clips=frames, kept=kept)
 
     run.processor = frames
     return run
@@ -201,6 +203,20 @@ def test_clips_and_pictures_are_first_fitted_into_a_shape(seeing_clips, tokenize
     assert seeing_clips.processor.facts.size == (10, 20)
     assert prompt.media[1].feature_count == 20
     assert prompt.media[1].digest != seeing_clips(Video(path), picture(10)).media[1].digest
+
+
+def test_what_was_made_ready_is_not_decoded_again(seeing_clips, tmp_path, monkeypatch):
+    path = clips.write(tmp_path / "a.mp4", 20)
+    first = seeing_clips(Video(path), picture(2))
+    monkeypatch.setattr("engine.run.media.read_clip", None)
+    monkeypatch.setattr("engine.run.media.decode_picture", None)
+    again = seeing_clips(Video(path.read_bytes()), picture(2))
+    assert [item.digest for item in again.media] == [item.digest for item in first.media]
+    for other in (Video(path, fps=1.0), picture(3)):
+        with pytest.raises(TypeError):
+            seeing_clips(other)
+    with pytest.raises(TypeError):
+        seeing_clips(picture(2), tenant="somebody else")
 
 
 def test_an_animated_picture_is_a_clip_where_the_model_takes_clips(seeing_clips, build):

@@ -178,6 +178,12 @@ def scaled(pixels: np.ndarray, plan: ClipPlan) -> np.ndarray:
     return torch_resize(pixels, plan.size, plan.resample) if plan.antialias else torch_sample(pixels, plan.size)
 
 
+def clip_digest(part: request.Video, limits: MediaLimits) -> str:
+    """Of the content of a clip. Raises `MediaError` for what is not there, or larger than `limits`."""
+    with local_file(part, limits.max_clip_bytes) as file:
+        return _digest(file.path)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 Knows nothing of models. A handful of decoders and no others: nothing here starts a program or unpickles anything.
 """
 
-import hashlib
 import io
 import struct
 import warnings
@@ -92,7 +91,11 @@ _UPRIGHT = {
 
 def open_picture(part: request.Image, limits: MediaLimits) -> Picture:
     """Raises `MediaError` for what is not there, not a picture, torn, or larger than `limits`."""
-    content = read_content(part, limits.max_bytes)
+    return decode_picture(read_content(part, limits.max_bytes), limits)
+
+
+def decode_picture(content: Content, limits: MediaLimits) -> Picture:
+    """The same for one that has been read."""
     kind = picture_format(content.data)
     if kind is None:
         raise MediaError(
@@ -103,7 +106,7 @@ def open_picture(part: request.Image, limits: MediaLimits) -> Picture:
         # Pillow warns of torn EXIF and the like; the picture is good or it is refused, there is no third.
         warnings.simplefilter("ignore")
         image, original_size = _decode(content, kind, limits.max_pixels)
-    return Picture(image, hashlib.sha256(content.data).hexdigest(), content.name, original_size)
+    return Picture(image, content.digest, content.name, original_size)
 
 
 def is_animated(part: request.Image, limits: MediaLimits) -> bool:

@@ -5,6 +5,7 @@ Knows nothing of what is in them. Nothing is ever fetched from a network.
 
 import base64
 import binascii
+import hashlib
 import os
 import re
 import tempfile
@@ -27,6 +28,11 @@ class Content:
     data: bytes = field(repr=False)
     name: str
     """What to call it in a message to a person."""
+
+    @property
+    def digest(self) -> str:
+        """sha256, hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
