@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 from PIL.Image import Resampling
+from tokenizers.processors import TemplateProcessing
 
 from engine.api.errors import CheckpointError, EngineError, RequestError
 from engine.api.events import Modality
@@ -142,6 +143,39 @@ def test_a_rendered_prompt_with_too_few_or_too_many_markers_is_refused(build, te
     with pytest.raises(RequestError, match="apply_chat_template") as caught:
         build(GenerateRequest(RenderedPrompt(text, (picture(2),))))
     assert caught.value.code == "marker_mismatch"
+
+
+def begun(tokenizer, template, *, processor=True, begin=None):
+    """The text of the prompt's ids."""
+    tokenizer.chat_template = template
+    reader = MediaReader(Squares(tokenizer) if processor else None, None, MediaLimits())
+    builder = PromptBuilder(tokenizer, ChatTemplate(tokenizer, None, *reader.markers), reader, begin)
+    *_, prompt = builder.build(GenerateRequest((user("hi"),)))
+    return tokenizer.decode(prompt.token_ids)
+
+
+BARE = "{{ messages[0].content }}"
+
+
+def test_what_the_tokenizer_begins_with_is_put_where_the_template_forgot_it(own):
+    """As transformers' processors do; a template for text alone is taken at its word, as its tokenizers do."""
+    own.bos_token = "<|end|>"
+    name, number = own.bos_token, own.bos_token_id
+    own.backend_tokenizer.post_processor = TemplateProcessing(f"{name} $A", special_tokens=[(name, number)])
+    assert own.encode("hi") == [number, *own.encode("hi", add_special_tokens=False)]
+    assert begun(own, BARE) == "<|end|>hi"
+    assert begun(own, "{{ bos_token }}" + BARE) == "<|end|>hi"
+    assert begun(own, BARE, processor=False) == "hi"
+
+
+def test_a_tokenizer_that_puts_nothing_first_is_left_alone(own):
+    own.bos_token = "<|end|>"
+    assert begun(own, BARE) == "hi"
+
+
+def test_a_family_may_say_what_every_prompt_begins_with(own):
+    assert begun(own, BARE, begin=lambda tokenizer: "<|user|>") == "<|user|>hi"
+    assert begun(own, "<|user|>" + BARE, begin=lambda tokenizer: "<|user|>") == "<|user|>hi"
 
 
 def test_a_template_that_loses_a_picture_is_the_checkpoints_fault(own):
