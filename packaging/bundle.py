@@ -61,6 +61,17 @@ PICTURE_TYPES = (
     "public.heic",
 )
 
+CLIP_TYPES = (
+    "public.mpeg-4",
+    "com.apple.m4v-video",
+    "com.apple.quicktime-movie",
+    "org.matroska.mkv",
+    "org.webmproject.webm",
+    "public.avi",
+    "public.mpeg",
+    "public.mpeg-2-transport-stream",
+)
+
 
 def version() -> str:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -76,12 +87,13 @@ def information() -> dict[str, Any]:
         "CFBundleVersion": version(),
         "CFBundleDocumentTypes": [
             {
-                "CFBundleTypeName": "Picture",
+                "CFBundleTypeName": name,
                 "CFBundleTypeRole": "Viewer",
-                # Never the default for anybody's pictures, only an offer under "Open With".
+                # Never the default for anybody's files, only an offer under "Open With".
                 "LSHandlerRank": "Alternate",
-                "LSItemContentTypes": list(PICTURE_TYPES),
+                "LSItemContentTypes": list(types),
             }
+            for name, types in (("Picture", PICTURE_TYPES), ("Clip", CLIP_TYPES))
         ],
         "LSApplicationCategoryType": "public.app-category.productivity",
         "LSArchitecturePriority": ["arm64"],

@@ -46,6 +46,13 @@ def test_information_is_a_property_list_with_every_picture_format(bundle):
         assert any(kind.value.lower() in name for name in types), kind
 
 
+def test_clips_can_be_opened_too(bundle):
+    pictures, clips = plistlib.loads(plistlib.dumps(bundle.information()))["CFBundleDocumentTypes"]
+    assert clips["LSItemContentTypes"][0] == "public.mpeg-4"
+    assert clips["LSHandlerRank"] == pictures["LSHandlerRank"] == "Alternate"
+    assert not set(clips["LSItemContentTypes"]) & set(pictures["LSItemContentTypes"])
+
+
 def test_files_that_go_in_exist(bundle):
     for name in (*bundle.options()["resources"], bundle.SCRIPT):
         assert (PACKAGING.parent / name).exists()
