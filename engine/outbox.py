@@ -11,6 +11,9 @@ from engine.api.events import Accepted, Event, Failed, Finished, Sink
 
 log = logging.getLogger("fovea.engine")
 
+_OUT_OF_MEMORY = ("malloc", "allocate", "Insufficient Memory")
+"""Words of MLX's errors: of its allocators, and of Metal's command buffers."""
+
 
 class Outbox:
     def __init__(self) -> None:
@@ -66,7 +69,7 @@ def as_engine_error(error: BaseException) -> EngineError:
         return error
     log.error("unexpected failure", exc_info=error)
     text = str(error)
-    if isinstance(error, MemoryError) or "malloc" in text or "allocate" in text:
+    if isinstance(error, MemoryError) or any(word in text for word in _OUT_OF_MEMORY):
         return EngineError(
             f"The device ran out of memory: {text}",
             "Begin a new chat, use smaller pictures, or choose a smaller model.",
