@@ -219,7 +219,7 @@ def check_nothing_is_left(loop, at_first):
     kept = session.prefixes.bytes + session.features.bytes
     assert kept > 0
     arrays = [array for entry in session.prefixes._entries.values() for array in arrays_of(entry.caches)]
-    arrays += session.features._features.values()
+    arrays += [features for features, _ in session.features._kept.values()]
     # MLX makes no copy of an array whose memory is too large by less than that.
     assert 0 <= memory() - at_first - kept <= 16384 * len(arrays)
     del arrays
