@@ -5,11 +5,10 @@ Owns the link between a sequence, its tensors and its text. Knows nothing of inb
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 
-import mlx.core as mx
-
+from engine.answers import Answer, Choice, open_answer
 from engine.api.events import (
+    ChoiceEnd,
     Event,
     Finished,
     FinishReason,
@@ -17,18 +16,15 @@ from engine.api.events import (
     Stage,
     TextDelta,
     ThinkingDelta,
-    Timings,
     TokenLogprob,
     ToolCallDelta,
-    Usage,
 )
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings
 from engine.constrain.constraint import Constraint
 from engine.inbox import Envelope
-from engine.run.prompt import Prompt
 from engine.run.runner import Runner
-from engine.run.text import Piece, TextStream
+from engine.run.text import Piece
 from engine.run.tools import Call
 from engine.schedule.scheduler import Scheduler
 from engine.schedule.sequence import Phase, Sequence
@@ -36,43 +32,6 @@ from engine.session import Session
 
 Emit = Callable[[Event], None]
 Fail = Callable[[str, Exception], None]
-
-
-@dataclass(slots=True)
-class Answer:
-    """One request's way from prompt to text."""
-
-    sequence: Sequence
-    request: GenerateRequest
-    submitted_at: float
-    steps: Iterator[Progress | None] | None = None
-    """The prompt's remaining pieces of work; `None` is one without news."""
-    prompt: Prompt | None = None
-    text: TextStream | None = None
-    max_tokens: int = 0
-    token_ids: list[int] = field(default_factory=list)
-    """Of the answer so far."""
-    cached: int = 0
-    """Tokens of the prompt that were found computed."""
-    need: int = 0
-    """Bytes of memory that are counted for its caches."""
-    prefill_started_at: float = 0.0
-    first_token_at: float = 0.0
-    unsent: list[TokenLogprob] = field(default_factory=list)
-
-    @property
-    def generated(self) -> int:
-        return len(self.token_ids)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person ought to know of it."""
-        return (*(self.prompt.notes if self.prompt else ()), *(self.text.notes if self.text else ()))
-
-    @property
-    def tokens(self) -> int:
-        """In its caches, or soon."""
-        return len(self.prompt.token_ids) + self.generated if self.prompt else 0
 
 
 class Generation:
@@ -99,16 +58,17 @@ class Generation:
 
     def add(self, envelope: Envelope, request: GenerateRequest) -> None:
         """Raises `BusyError` when too many wait already."""
-        sequence = Sequence(envelope.request_id, request.priority)
+        sequence = Sequence(envelope.request_id, request.priority, rows=request.n)
         self._scheduler.add(sequence)
-        answer = Answer(sequence, request, envelope.submitted_at)
+        answer = open_answer(sequence, request, envelope.submitted_at)
         answer.steps = self._prompt_steps(answer)
         self._answers[envelope.request_id] = answer
 
     def cancel(self, request_id: str) -> None:
         if (answer := self._answers.get(request_id)) is not None:
             with self._guard(answer):
-                self._finish(answer, FinishReason.CANCELLED)
+                for choice in answer.open_choices:
+                    self._end(answer, choice, FinishReason.CANCELLED)
 
     def drop(self, request_id: str) -> None:
         """Forget a request without a word; its sink is gone."""
@@ -117,7 +77,7 @@ class Generation:
                 self._release(answer)
 
     def step(self) -> None:
-        """One token for every answer under way, and one piece of one prompt."""
+        """One token or more for every answer under way, and one piece of one prompt."""
         plan = self._scheduler.plan()
         if plan.decode:
             self._decode([self._answers[sequence.request_id] for sequence in plan.decode])
@@ -142,14 +102,19 @@ class Generation:
                 yield Progress(name, Stage.LOOKING, opened, 0)
             answer.prompt = prompt
         answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
-        answer.text = self._session.text_stream(answer.request, answer.prompt)
+        for choice in answer.choices:
+            choice.text = self._session.text_stream(answer.request, answer.prompt)
+            choice.speculation = self._session.speculation(answer.request, answer.prompt, answer.max_tokens)
         constraint = yield from self._wait_for_form(answer)
         yield from self._wait_for_room(answer)
         answer.prefill_started_at = time.monotonic()
-        sampler = self._session.sampler(answer.request, answer.prompt, constraint)
-        answer.cached = self._runner.open(name, answer.prompt, sampler, answer.request.tenant)
+        samplers = self._session.samplers(answer.request, answer.prompt, constraint)
+        first, *others = zip(answer.choices, samplers, strict=True)
+        answer.cached = self._runner.open(name, answer.prompt, first[1], answer.request.tenant, first[0].speculation)
         for stage, done, total in self._runner.prefill(name):
             if stage is Stage.PREFILL and done == total:
+                for choice, sampler in others:
+                    self._runner.fork(name, choice.row, sampler, choice.speculation)
                 answer.sequence.phase = Phase.DECODE
             yield Progress(name, stage, done, total)
 
@@ -166,11 +131,11 @@ class Generation:
         """Until there is memory for the answer's caches. Raises `MemoryRefused` if there would not be even if nobody
         else were answered."""
         room, tokens = self._session.room, len(answer.prompt.token_ids)
-        need = room.need(tokens, answer.max_tokens)
+        need = room.need(tokens, answer.max_tokens) * answer.request.n
         while True:
             others = [other for other in self._answers.values() if other.need]
             if self._scheduler.is_next_for_room(answer.sequence):
-                if room.fits(need, [(other.need, room.bytes(other.tokens)) for other in others]):
+                if room.fits(need, [(other.need, sum(map(room.bytes, other.held_tokens))) for other in others]):
                     break
                 if not others or room.never_fits(need, [other.need for other in others]):
                     raise room.refusal(need, tokens)
@@ -186,97 +151,104 @@ class Generation:
             yield None
 
     def _decode(self, answers: list[Answer]) -> None:
+        rows = {choice.row: (answer, choice) for answer in answers for choice in answer.open_choices}
         try:
-            outcomes = self._runner.decode([answer.sequence.request_id for answer in answers])
+            outcomes = self._runner.decode(list(rows))
         except Exception as error:  # noqa: BLE001 - a step that fails ends those in it, never the engine
             for answer in answers:
                 self._break(answer, error)
             return
-        for answer in answers:
-            outcome = outcomes[answer.sequence.request_id]
-            with self._guard(answer):
-                if isinstance(outcome, Exception):
-                    raise outcome
-                self._take(answer, outcome)
+        for row, (answer, choice) in rows.items():
+            outcome = outcomes[row]
+            # Unless another of its choices has failed.
+            if answer.request_id in self._answers:
+                with self._guard(answer):
+                    if isinstance(outcome, Exception):
+                        raise outcome
+                    self._take(answer, choice, outcome)
 
-    def _take(self, answer: Answer, token: TokenLogprob) -> None:
-        answer.token_ids.append(token.token_id)
-        if answer.generated == 1:
-            answer.first_token_at = time.monotonic()
-        answer.unsent.append(token)
+    def _take(self, answer: Answer, choice: Choice, tokens: list[TokenLogprob]) -> None:
+        answer.first_token_at = answer.first_token_at or time.monotonic()
+        for token in tokens:
+            if choice.end is None:
+                self._take_one(answer, choice, token)
+
+    def _take_one(self, answer: Answer, choice: Choice, token: TokenLogprob) -> None:
+        choice.token_ids.append(token.token_id)
+        choice.unsent.append(token)
         if token.token_id in self._end_ids:
-            self._finish(answer, FinishReason.STOP)
+            self._end(answer, choice, FinishReason.STOP)
             return
-        self._send(answer, answer.text.push(token.token_id))
-        if answer.text.stopped:
-            self._finish(answer, FinishReason.STOP)
-        elif answer.generated >= answer.max_tokens:
-            self._finish(answer, FinishReason.LENGTH)
+        self._send(answer, choice, choice.text.push(token.token_id))
+        if choice.text.stopped:
+            self._end(answer, choice, FinishReason.STOP)
+        elif len(choice.token_ids) >= answer.max_tokens:
+            self._end(answer, choice, FinishReason.LENGTH)
 
-    def _send(self, answer: Answer, pieces: list[Piece | Call]) -> None:
-        name = answer.sequence.request_id
+    def _send(self, answer: Answer, choice: Choice, pieces: list[Piece | Call]) -> None:
+        name = answer.request_id
         for piece in pieces:
             if isinstance(piece, Call):
-                self._emit(ToolCallDelta(name, piece.index, piece.name, piece.arguments, piece.id))
+                self._emit(
+                    ToolCallDelta(name, piece.index, piece.name, piece.arguments, piece.id, choice=choice.number)
+                )
                 continue
-            tokens, answer.unsent = tuple(answer.unsent), []
+            tokens, choice.unsent = tuple(choice.unsent), []
             delta = ThinkingDelta if piece.thinking else TextDelta
-            self._emit(delta(name, piece.text, tokens))
+            self._emit(delta(name, piece.text, tokens, choice.number))
 
-    def _finish(self, answer: Answer, reason: FinishReason) -> None:
-        if answer.text is not None:
-            self._send(answer, answer.text.finish(complete=reason is FinishReason.STOP))
-            if reason is FinishReason.STOP and answer.text.called:
+    def _end(self, answer: Answer, choice: Choice, reason: FinishReason) -> None:
+        """Of one choice; the last one's is the request's."""
+        if choice.text is not None:
+            self._send(answer, choice, choice.text.finish(complete=reason is FinishReason.STOP))
+            if reason is FinishReason.STOP and choice.text.called:
                 reason = FinishReason.TOOL_CALLS
-        if answer.unsent:
-            self._emit(TextDelta(answer.sequence.request_id, "", tuple(answer.unsent)))
+        if choice.unsent:
+            self._emit(TextDelta(answer.request_id, "", tuple(choice.unsent), choice.number))
+        choice.end = reason
+        # Nobody goes on from more than one of them, and the prompt is the same.
+        self._runner.close(choice.row, None if choice.number else choice.token_ids)
+        if not answer.open_choices:
+            self._finish(answer)
+
+    def _finish(self, answer: Answer) -> None:
+        context_length = self._session.info.context_length
+        prompt = answer.prompt_usage(context_length)
+        ends = [
+            ChoiceEnd(
+                choice.end,
+                choice.usage(prompt),
+                self._session.regions(answer.prompt, choice.token_ids) if answer.prompt else (),
+            )
+            for choice in answer.choices
+        ]
         finished = Finished(
-            answer.sequence.request_id,
-            reason,
-            self._usage(answer),
-            self._timings(answer),
-            regions=self._session.regions(answer.prompt, answer.token_ids) if answer.prompt else (),
+            answer.request_id,
+            answer.reason,
+            answer.usage(context_length),
+            answer.timings(self._session.load_s),
+            regions=ends[0].regions,
             notes=answer.notes,
+            choices=tuple(ends),
         )
         self._release(answer)
         self._emit(finished)
 
     def _break(self, answer: Answer, error: Exception) -> None:
-        self._fail(answer.sequence.request_id, error)
-        if answer.sequence.request_id in self._answers:
+        self._fail(answer.request_id, error)
+        if answer.request_id in self._answers:
             self._release(answer, failed=True)
 
     def _release(self, answer: Answer, *, failed: bool = False) -> None:
-        del self._answers[answer.sequence.request_id]
+        del self._answers[answer.request_id]
         self._scheduler.remove(answer.sequence)
         if answer.steps is not None:
             answer.steps.close()
-        self._runner.close(answer.sequence.request_id, None if failed else answer.token_ids)
+        for choice in answer.open_choices:
+            self._runner.close(choice.row, None if failed or choice.number else choice.token_ids)
 
     def _guard(self, answer: Answer) -> "_Guard":
         return _Guard(answer, self._break)
-
-    def _usage(self, answer: Answer) -> Usage:
-        prompt = answer.prompt
-        return Usage(
-            prompt_tokens=0 if prompt is None else len(prompt.token_ids),
-            completion_tokens=answer.generated,
-            cached_tokens=answer.cached,
-            image_tokens=0 if prompt is None else len(prompt.slots),
-            thinking_tokens=0 if answer.text is None else answer.text.thinking_tokens,
-            context_length=self._session.info.context_length,
-        )
-
-    def _timings(self, answer: Answer) -> Timings:
-        first, now = answer.first_token_at, time.monotonic()
-        prompt_tokens = 0 if answer.prompt is None else len(answer.prompt.token_ids)
-        return Timings(
-            load_s=self._session.load_s,
-            ttft_s=first - answer.submitted_at if first else 0.0,
-            prompt_tps=_rate(prompt_tokens - answer.cached, first - answer.prefill_started_at) if first else 0.0,
-            generation_tps=_rate(answer.generated - 1, now - first) if first else 0.0,
-            peak_memory_bytes=mx.get_peak_memory(),
-        )
 
 
 class _Guard:
@@ -293,7 +265,3 @@ class _Guard:
             return False
         self._on_error(self._answer, error)
         return True
-
-
-def _rate(tokens: int, seconds: float) -> float:
-    return tokens / seconds if tokens > 0 and seconds > 0 else 0.0

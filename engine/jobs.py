@@ -63,7 +63,13 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
 
     with ExitStack() as scratch:
         folder = yield from _folder(request_id, request, settings, scratch)
-        opening = open_checkpoint(request.source, folder, settings, device, reclaimable=seat.occupied_bytes)
+        draft = None
+        if request.draft_model is not None:
+            wanted = replace(request, source=request.draft_model, revision=None)
+            draft = request.draft_model, (yield from _folder(request_id, wanted, settings, scratch))
+        opening = open_checkpoint(
+            request.source, folder, settings, device, reclaimable=seat.occupied_bytes, draft=draft
+        )
         seat.vacate()
         for done, total in opening.materialise():
             yield Progress(request_id, Stage.LOADING, done, total)

@@ -75,7 +75,7 @@ class EngineLoop:
 
     @property
     def occupied_bytes(self) -> int:
-        return self._session.info.weight_bytes if self._session else 0
+        return self._session.weight_bytes if self._session else 0
 
     @property
     def session(self) -> "Session | None":

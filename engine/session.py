@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 
 from engine.api.errors import ContextError
 from engine.api.events import CacheReport, Modality, ModelInfo, Region
@@ -29,6 +30,7 @@ from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.fingerprint import fingerprint
 from engine.loading.footprint import measure_caches
 from engine.loading.memory import preflight
+from engine.loading.pairing import check_pair
 from engine.models.grounding.question import Question
 from engine.run.answer import AnswerForm
 from engine.run.media import MediaReader
@@ -37,7 +39,10 @@ from engine.run.room import Room
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate
 from engine.run.text import TextStream
+from engine.speculate.drafters import Drafters
+from engine.speculate.speculation import Speculation
 
+SEEDS = 1 << 64
 DEFAULTS = SamplingSettings(
     temperature=0.0,
     top_p=1.0,
@@ -58,6 +63,9 @@ class Session:
     room: Room
     form: AnswerForm
     compiler: ConstraintCompiler
+    drafters: Drafters
+    weight_bytes: int
+    """Of the model, and of the one that guesses for it."""
     load_s: float = 0.0
 
     @property
@@ -73,20 +81,40 @@ class Session:
         block = self.form.block(prompt.text)
         yield held if block is None else DelayedConstraint(held, block)
 
-    def sampler(self, request: GenerateRequest, prompt: Prompt, constraint: Constraint | None) -> Sampler:
-        adapter = self.checkpoint.model.adapter_for(prompt.media)
-        settings = resolve(request.sampling, self.checkpoint.generation.under(adapter))
+    def samplers(self, request: GenerateRequest, prompt: Prompt, constraint: Constraint | None) -> list[Sampler]:
+        """One for each of the answers asked for. `constraint` is at its beginning."""
+        settings = self._sampling(request, prompt)
         seed = settings.seed if settings.seed is not None else secrets.randbits(32)
-        return Sampler(
-            settings,
-            mx.array(prompt.token_ids),
-            seed=seed,
-            logprobs=request.logprobs,
-            alternatives=request.top_logprobs,
-            constraint=constraint,
-            budget=self.form.budget(request, prompt.text),
-            spared=tuple(self.checkpoint.generation.eos_token_ids),
+        return [
+            Sampler(
+                settings,
+                mx.array(prompt.token_ids),
+                seed=(seed + number) % SEEDS,
+                logprobs=request.logprobs,
+                alternatives=request.top_logprobs,
+                constraint=constraint and constraint.fork(),
+                budget=self.form.budget(request, prompt.text),
+                spared=tuple(self.checkpoint.generation.eos_token_ids),
+            )
+            for number in range(request.n)
+        ]
+
+    def speculation(self, request: GenerateRequest, prompt: Prompt, max_tokens: int) -> Speculation | None:
+        """What guesses ahead of the model in one of the answers, of at most so many tokens."""
+        drafter = self.drafters.drafter(self._sampling(request, prompt).temperature)
+        if drafter is None:
+            return None
+        return Speculation(
+            drafter,
+            np.delete(prompt.token_ids, prompt.slots),
+            most=self.drafters.settings.most,
+            max_tokens=max_tokens,
+            end_ids=self.checkpoint.generation.eos_token_ids,
         )
+
+    def _sampling(self, request: GenerateRequest, prompt: Prompt) -> SamplingSettings:
+        adapter = self.checkpoint.model.adapter_for(prompt.media)
+        return resolve(request.sampling, self.checkpoint.generation.under(adapter))
 
     def max_tokens(self, request: GenerateRequest, prompt_tokens: int) -> int:
         """How many tokens the answer may have. Raises `ContextError` when the prompt leaves no room."""
@@ -147,10 +175,24 @@ class Opening:
     started_at: float
     fingerprint: str
     """Of the model's files as they were checked; empty where no caches are kept on the disk."""
+    draft: Checkpoint | None = None
+    """The model that guesses ahead of the first."""
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        return [checkpoint for checkpoint in (self.checkpoint, self.draft) if checkpoint is not None]
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(checkpoint.weight_bytes for checkpoint in self.checkpoints)
 
     def materialise(self) -> Iterator[tuple[int, int]]:
         """Read the weights; yields bytes done and in total."""
-        yield from materialise(self.checkpoint)
+        before = 0
+        for checkpoint in self.checkpoints:
+            for done, _ in materialise(checkpoint):
+                yield before + done, self.weight_bytes
+            before += checkpoint.weight_bytes
 
     def session(self) -> Session:
         checkpoint = self.checkpoint
@@ -162,13 +204,24 @@ class Opening:
         free = partial(free_memory, self.device)
         prefixes = self._prefixes(free)
         features = FeatureCache(cache.feature_bytes)
-        room = Room(measure_caches(checkpoint.model, cache), free, (prefixes, features), cache.max_kv_bytes)
+        layers = measure_caches(checkpoint.model, cache)
+        if self.draft is not None:
+            layers += measure_caches(self.draft.model)
+        room = Room(layers, free, (prefixes, features), cache.max_kv_bytes)
         form = AnswerForm(checkpoint.tokenizer, template.text)
         compiler = ConstraintCompiler(
             checkpoint.tokenizer, checkpoint.generation.eos_token_ids, self.settings.constraints
         )
         took = time.monotonic() - self.started_at
-        return Session(checkpoint, builder, prefixes, features, room, form, compiler, took)
+        drafters = self._drafters()
+        return Session(checkpoint, builder, prefixes, features, room, form, compiler, drafters, self.weight_bytes, took)
+
+    def _drafters(self) -> Drafters:
+        settings = self.settings.speculation
+        if self.draft is None:
+            return Drafters(settings)
+        size = max(self.checkpoint.tokenizer.get_vocab().values()) + 1
+        return Drafters(settings, self.draft.model, size, self.settings.cache.prefill_step_size)
 
     def _prefixes(self, free: Callable[[], int]) -> PrefixCache:
         cache, model = self.settings.cache, self.checkpoint.model
@@ -193,9 +246,18 @@ def open_checkpoint(
     device: Device,
     *,
     reclaimable: int,
+    draft: tuple[str, Path] | None = None,
 ) -> Opening:
-    """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded."""
+    """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded. `draft`:
+    source and folder of a model that guesses for this one."""
     started_at = time.monotonic()
     checkpoint = prepare(source, folder, device, reclaimable=reclaimable)
-    preflight(checkpoint, free_memory(device) + reclaimable, settings)
-    return Opening(checkpoint, settings, device, started_at, _fingerprint(checkpoint, settings))
+    free = free_memory(device) + reclaimable
+    guesses = None
+    if draft is not None:
+        guesses = prepare(*draft, device, reclaimable=reclaimable - checkpoint.weight_bytes)
+        check_pair(checkpoint, guesses)
+        preflight(guesses, free - checkpoint.weight_bytes, settings)
+        free -= guesses.weight_bytes
+    preflight(checkpoint, free, settings)
+    return Opening(checkpoint, settings, device, started_at, _fingerprint(checkpoint, settings), guesses)

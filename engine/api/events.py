@@ -52,6 +52,10 @@ class Usage:
     """How many tokens the model can hold; 0 is unknown."""
     thinking_tokens: int = 0
     """Of `completion_tokens`: those between the markers of the model's thinking."""
+    drafted_tokens: int = 0
+    """Tokens that were guessed ahead of the model."""
+    accepted_tokens: int = 0
+    """Of `drafted_tokens`: those that the model said as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,8 @@ class TextDelta:
     request_id: str
     text: str
     tokens: tuple[TokenLogprob, ...] = ()
+    choice: int = 0
+    """Which of the answers that were asked for, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +224,8 @@ class ThinkingDelta:
     request_id: str
     text: str
     tokens: tuple[TokenLogprob, ...] = ()
+    choice: int = 0
+    """Which of the answers that were asked for, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +240,25 @@ class ToolCallDelta:
     """A JSON object as text."""
     call_id: str = ""
     """What the result is to be given under."""
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceEnd:
+    """How one of the answers to a request ended."""
+
+    reason: FinishReason
+    usage: Usage = Usage()
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     request_id: str
     reason: FinishReason
+    """Of several answers that of the first, but cancelled if one of them was."""
     usage: Usage = Usage()
+    """Of several answers together; they have one prompt."""
     timings: Timings = Timings()
     model: ModelInfo | None = None
     """After a load: what was loaded."""
@@ -252,6 +272,8 @@ class Finished:
     """What a person ought to know of an answer, such as that a clip's end could not be read."""
     cache: CacheReport | None = None
     """After `CacheStats` and `ResetCaches`."""
+    choices: tuple[ChoiceEnd, ...] = ()
+    """Of answers, one or several, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from engine.api.settings import SamplingSettings
 from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
 
 MOST_LOGPROBS = 20
+MOST_CHOICES = 16
 
 
 class Role(Enum):
@@ -110,7 +111,7 @@ class Priority(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One answer to one conversation."""
+    """One answer to one conversation, or several."""
 
     prompt: tuple[Message, ...] | RenderedPrompt
     max_tokens: int | None = None
@@ -137,6 +138,9 @@ class GenerateRequest:
     """What the model may call. With a `RenderedPrompt` they only tell which calls to look for in the answer."""
     tool_choice: ToolChoice | str = ToolChoice.AUTO
     """A text is the name of the tool that has to be called."""
+    n: int = 1
+    """How many answers, 1..16, drawn side by side from one reading of the prompt; with a seed, the first by that seed
+    and each further one by the next."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -157,6 +161,8 @@ class GenerateRequest:
             raise RequestError(
                 f"thinking_budget is {self.thinking_budget}; it has to be at least 0.", "Leave it out for no limit."
             )
+        if not 1 <= self.n <= MOST_CHOICES:
+            raise RequestError(f"n is {self.n}; it has to be between 1 and {MOST_CHOICES}.", "Leave it out for one.")
         self._check_tools()
 
     def _check_tools(self) -> None:
@@ -179,6 +185,8 @@ class LoadModel:
     revision: str | None = None
     download: bool = False
     """Whether a repository that is not on this machine yet may be downloaded."""
+    draft_model: str | None = None
+    """A smaller model with the same tokenizer, named as `source` is, that guesses what this one will say."""
 
 
 @dataclass(frozen=True, slots=True)

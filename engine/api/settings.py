@@ -173,6 +173,23 @@ class ConstraintLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeculationSettings:
+    """Guesses ahead of the model, checked several at a time: they change how fast an answer comes, and not the answer.
+
+    They are made where one answer is under way alone, and where a model's caches can be taken back."""
+
+    lookup: bool = True
+    """Guess that what was said before is repeated, in answers of a low temperature. A draft model guesses instead where
+    one is loaded (`LoadModel.draft_model`)."""
+    most: int = 8
+    """Tokens that are guessed at a time, 1..64."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= 64:
+            raise RequestError(f"most is {self.most} of speculation; it has to be between 1 and 64.", "Leave it out.")
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Everything an engine needs to know before it starts."""
 
@@ -190,3 +207,4 @@ class EngineSettings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     media: MediaLimits = field(default_factory=MediaLimits)
     constraints: ConstraintLimits = field(default_factory=ConstraintLimits)
+    speculation: SpeculationSettings = field(default_factory=SpeculationSettings)

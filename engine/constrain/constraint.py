@@ -42,6 +42,10 @@ class Constraint(Protocol):
 
     def accept(self, token: int) -> None: ...
 
+    def fork(self) -> "Constraint":
+        """The same for another answer, as far as this one has come."""
+        ...
+
 
 class GrammarConstraint:
     """One answer held to a grammar from its first token to the end of the sequence."""
@@ -81,6 +85,9 @@ class GrammarConstraint:
     def accept(self, token: int) -> None:
         self._matcher.consume_token(token)
         self._check()
+
+    def fork(self) -> "GrammarConstraint":
+        return GrammarConstraint(self._matcher.deep_copy())
 
     def _check(self) -> None:
         if not self._matcher.is_error():

@@ -4,6 +4,7 @@ Knows nothing of text streams: a marker is token ids, or words where those may b
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -93,6 +94,11 @@ class DelayedConstraint:
                 self._state = _State.THINKING if is_whole else _State.OPENING
             case _State.THINKING:
                 self._think(token)
+
+    def fork(self) -> "DelayedConstraint":
+        other = copy(self)
+        other._inner, other._recent = self._inner.fork(), list(self._recent)
+        return other
 
     def _think(self, token: int) -> None:
         if len(self._block.end) == 1:

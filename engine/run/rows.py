@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import CacheList, RotatingKVCache
+from mlx_lm.models.cache import CacheList, RotatingKVCache, trim_prompt_cache
 
 from engine.cache.state import Caches
 from engine.models.base import VisionLanguageModel
@@ -68,6 +68,15 @@ class Rows:
         self._model.select_adapter(self._adapter)
         shift = self._shifts[0] if len(self._shifts) == 1 else mx.array(self._shifts)
         return self._model(mx.stack(list(tokens)), self._caches, shift=shift)[:, -1]
+
+    def run_ahead(self, tokens: Sequence[int]) -> mx.array:
+        """Several tokens of the only row -> the logits (L, V) of those after each."""
+        self._model.select_adapter(self._adapter)
+        return self._model(mx.array([tokens]), self._caches, shift=self._shifts[0])[0]
+
+    def step_back(self, tokens: int) -> None:
+        """Take the last tokens of the only row out of its caches."""
+        trim_prompt_cache(self._caches, tokens)
 
 
 def can_be_rows(caches: Iterable[Any]) -> bool:

@@ -6,17 +6,17 @@ Knows nothing of who runs next, of text, or of events.
 import hashlib
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx_lm.models.cache import trim_prompt_cache
 
 from engine.api.events import Stage, TokenLogprob
 from engine.api.settings import CacheSettings
 from engine.cache.features import FeatureCache
-from engine.cache.keys import Scope
 from engine.cache.prefix import PrefixCache, has_way_back
 from engine.cache.scheme import compress
 from engine.models.base import PreparedMedia, VisionLanguageModel
@@ -26,28 +26,13 @@ from engine.run.prompt import Prompt
 from engine.run.room import GROWTH
 from engine.run.rows import Rows, can_be_rows
 from engine.run.sampler import Sampler
+from engine.run.slot import Alone, Outcome, Slot, accepted
+from engine.run.verify import follow
+from engine.speculate.reach import reach
+from engine.speculate.speculation import Speculation
 
 MOST_CHECKPOINTS = 8
 """Of one prompt, where caches have no way back."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """What one request holds on the device."""
-
-    sampler: Sampler
-    prefill: Prefill
-    scope: Scope
-    key: np.ndarray
-    """(L,) int64, of the prompt; see `prefix_key`."""
-    cached: int
-    """Tokens of the prompt that were found computed."""
-    rows: Rows | None = None
-    """Once it decodes."""
-    launched: Draw | None = None
-    """The next token, under way but not yet read."""
-    failure: Exception | None = None
-    """Of its own choice of tokens; nobody else's row is the worse for it."""
 
 
 class Runner:
@@ -58,10 +43,18 @@ class Runner:
         self._settings = settings
         self._prefixes = prefixes
         self._features = features
+        self._reach = reach(model)
         self._slots: dict[str, Slot] = {}
         self._rows: dict[tuple[str | None, str | None], Rows] = {}
 
-    def open(self, request_id: str, prompt: Prompt, sampler: Sampler, tenant: str = "") -> int:
+    def open(
+        self,
+        request_id: str,
+        prompt: Prompt,
+        sampler: Sampler,
+        tenant: str = "",
+        speculation: Speculation | None = None,
+    ) -> int:
         """Returns how many tokens of the prompt need not be computed. `tenant`: whom prefixes are shared with."""
         adapter = self._model.adapter_for(prompt.media)
         scope, key = (adapter, tenant), prefix_key(prompt)
@@ -82,8 +75,18 @@ class Runner:
             cached,
             scope,
         )
-        self._slots[request_id] = Slot(sampler, prefill, scope, key, cached)
+        self._slots[request_id] = Slot(sampler, prefill, scope, key, cached, speculation)
         return cached
+
+    def fork(self, request_id: str, name: str, sampler: Sampler, speculation: Speculation | None = None) -> None:
+        """Another answer, under a `name` of its own, to a prompt that has been read and is not answered yet."""
+        slot = self._slots[request_id]
+        prefill = replace(slot.prefill, caches=deepcopy(slot.prefill.caches))
+        fork = Slot(
+            sampler, prefill, slot.scope, slot.key, slot.cached, speculation, launched=sampler.draw(slot.logits)
+        )
+        mx.async_eval(fork.launched.arrays())
+        self._slots[name] = fork
 
     def close(self, request_id: str, written: Sequence[int] | None) -> None:
         """Let go of a request. What was computed for it is kept for others if it has `written` these tokens, none
@@ -94,6 +97,8 @@ class Runner:
         caches = slot.prefill.caches if slot.rows is None else slot.rows.leave(request_id)
         self._rows.pop((slot.prefill.adapter, request_id), None)
         if written is not None:
+            # Of tokens that came at once, those behind the end are nobody's.
+            trim_prompt_cache(caches, slot.written - len(written))
             key = slot.key[: slot.prefill.done]
             self._keep(slot, caches, np.concatenate([key, np.asarray(written, np.int64)]))
 
@@ -106,20 +111,23 @@ class Runner:
             if done in borders and not has_way_back(slot.prefill.caches, len(slot.key) + GROWTH):
                 self._keep(slot, deepcopy(slot.prefill.caches), slot.key[:done])
 
-        slot.launched = slot.sampler.draw((yield from slot.prefill.work(passed)))
+        slot.logits = yield from slot.prefill.work(passed)
+        slot.launched = slot.sampler.draw(slot.logits)
         mx.async_eval(slot.launched.arrays())
         yield Stage.PREFILL, len(slot.key), len(slot.key)
 
-    def decode(self, request_ids: Sequence[str]) -> dict[str, TokenLogprob | Exception]:
-        """One token each, or why there is none for that one: it has to be closed before the next step."""
+    def decode(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
+        """A token each, more where a guess was right, or why there is none: that one has to be closed before the next
+        step. Guesses are made for an answer that is alone: a longer step is slower for whoever else is in it."""
         for name in request_ids:
             if self._slots[name].rows is None:
                 self._join(name)
-        tokens: dict[str, TokenLogprob | Exception] = {}
+        outcomes: dict[str, Outcome] = {}
         for rows in self._rows.values():
             if rows.names:
-                tokens |= self._step(rows)
-        return tokens
+                guesses = len(request_ids) == 1 and self._slots[rows.names[0]].speculation is not None
+                outcomes |= self._guess(rows) if guesses else self._step(rows)
+        return outcomes
 
     def _join(self, name: str) -> None:
         slot = self._slots[name]
@@ -128,26 +136,57 @@ class Runner:
         group = prefill.adapter, None if can_be_rows(prefill.caches) else name
         rows = self._rows.setdefault(group, Rows(self._model, prefill.adapter))
         rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
-        slot.rows = rows
+        slot.rows, slot.logits = rows, None
 
-    def _step(self, rows: Rows) -> dict[str, TokenLogprob | Exception]:
+    def _step(self, rows: Rows) -> dict[str, Outcome]:
         """The token after the next is launched before the next is read, so the device never waits; unless a sampler
         has to know the last one first."""
         slots = [self._slots[name] for name in rows.names]
         ready = [slot.launched for slot in slots]
         if any(slot.sampler.waits for slot in slots):
-            tokens = _accepted(slots, ready)
+            tokens = accepted(slots, ready)
             self._launch(rows, slots, ready)
         else:
             self._launch(rows, slots, ready)
-            tokens = _accepted(slots, ready)
-        outcomes = [slot.failure or token for slot, token in zip(slots, tokens, strict=True)]
+            tokens = accepted(slots, ready)
+        outcomes = [slot.outcome([token]) for slot, token in zip(slots, tokens, strict=True)]
         return dict(zip(rows.names, outcomes, strict=True))
+
+    def _guess(self, rows: Rows) -> dict[str, Outcome]:
+        """The step of the only row, as many tokens at once as are guessed right."""
+        (name,), slot = rows.names, self._slots[rows.names[0]]
+        if not slot.speculation.ready:
+            return self._step(rows)
+        tokens = accepted([slot], [slot.launched])
+        draft = [] if slot.failure else slot.speculation.propose(self._most_ahead(rows, slot))
+        if draft:
+            tokens += self._verify(rows, slot, [tokens[0].token_id, *draft])
+        elif not slot.failure:
+            self._launch(rows, [slot], [slot.launched])
+        return {name: slot.outcome(tokens)}
+
+    def _most_ahead(self, rows: Rows, slot: Slot) -> int:
+        """Tokens behind the last one read that can be run with it and taken back."""
+        behind = len(slot.key) + slot.written + 1
+        most = min(slot.speculation.most, self._reach - behind)
+        return most if has_way_back(rows.caches_of(rows.names[0]), behind + most) else 0
+
+    def _verify(self, rows: Rows, slot: Slot, tokens: Sequence[int]) -> list[TokenLogprob]:
+        """Run the last token and the guess behind it; returns what of the guess was right."""
+        logits, draft = rows.run_ahead(tokens), tokens[1:]
+        right: list[Draw] = []
+        with Alone(slot):
+            *right, slot.launched = follow(slot.sampler, logits, draft)
+        rows.step_back(len(draft) - len(right))
+        slot.speculation.judge(len(draft), len(right))
+        for token in draft[: len(right)]:
+            slot.speculation.add(token, guessed=True)
+        return [draw.read() for draw in right]
 
     def _launch(self, rows: Rows, slots: Sequence[Slot], ready: Sequence[Draw]) -> None:
         logits = rows.step([draw.token for draw in ready])
         for number, slot in enumerate(slots):
-            with _Alone(slot):
+            with Alone(slot):
                 slot.launched = slot.sampler.draw(logits[number : number + 1])
         mx.async_eval([array for slot in slots for array in slot.launched.arrays()])
 
@@ -188,26 +227,3 @@ def _hand_over(found: list[Any], fresh: list[Any]) -> None:
             fresh[number] = old
         else:
             new.state = old.state
-
-
-def _accepted(slots: Sequence[Slot], ready: Sequence[Draw]) -> list[TokenLogprob]:
-    tokens = [draw.read() for draw in ready]
-    for slot, token in zip(slots, tokens, strict=True):
-        with _Alone(slot):
-            slot.sampler.accept(token.token_id)
-    return tokens
-
-
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """What goes wrong with one row's sampler goes into its slot, and the step goes on for the others."""
-
-    slot: Slot
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self.slot.failure = self.slot.failure or error
-        return True

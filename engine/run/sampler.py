@@ -15,6 +15,9 @@ from engine.run.filters import XTC_THRESHOLD, filters_of, xtc_filter
 from engine.run.penalties import logit_bias, no_repeat_ngram, penalties_of
 from engine.run.thinking import ThinkingBudget
 
+Mark = tuple[mx.array | None, ...]
+"""What a sampler's next draw hangs on besides logits."""
+
 LEAST = -1e20
 """The logit of a token that is forbidden, where a constraint may allow nothing else."""
 
@@ -64,6 +67,11 @@ class Sampler:
         return any(part is not None and part.waits for part in (self._constraint, self._budget))
 
     @property
+    def heeds(self) -> bool:
+        """Whether a draw may hang on tokens having been accepted, not only on their having been drawn."""
+        return self._constraint is not None or self._budget is not None
+
+    @property
     def stopped(self) -> bool:
         """Whether the answer is complete in the form it is held to, and only its end may follow."""
         return self._constraint is not None and self._constraint.stopped
@@ -91,6 +99,13 @@ class Sampler:
         total = mx.logsumexp(logits, axis=-1, keepdims=True)
         chosen = (mx.take_along_axis(logits, token[:, None], axis=-1) - total)[:, 0]
         return Draw(token, chosen, self._likeliest(logits - total) if self._alternatives else None)
+
+    def mark(self) -> Mark:
+        return self._key, self._history, self._answer, self._last
+
+    def go_back(self, mark: Mark) -> None:
+        """As if nothing had been drawn since. Not for one that heeds what it accepted."""
+        self._key, self._history, self._answer, self._last = mark
 
     def _choose(self, logits: mx.array) -> mx.array:
         if self._bias:

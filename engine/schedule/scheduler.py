@@ -25,6 +25,7 @@ class Plan:
 
 class Scheduler:
     def __init__(self, max_running: int, max_waiting: int) -> None:
+        """`max_running` rows decode at the same time; a sequence of more than that runs when nobody else does."""
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._waiting: dict[Priority, deque[Sequence]] = {priority: deque() for priority in Priority}
@@ -46,7 +47,7 @@ class Scheduler:
         """Raises `BusyError` when as many wait as may. Those that the next step lets in do not wait."""
         if self.running + self.waiting >= self._max_running + self._max_waiting:
             raise BusyError(
-                f"{self.running} requests are being answered and {self._max_waiting} wait already, as many as may.",
+                f"{self.running + self.waiting} requests are being answered or wait already, as many as may.",
                 "Ask again when some of them are answered.",
             )
         self._waiting[sequence.priority].append(sequence)
@@ -59,13 +60,17 @@ class Scheduler:
             self._waiting[sequence.priority].remove(sequence)
 
     def plan(self) -> Plan:
-        while self.waiting and len(self._running) < self._max_running:
-            self._running.append(next(queue for queue in self._waiting.values() if queue).popleft())
+        while (queue := next(filter(None, self._waiting.values()), None)) and self._may_run(queue[0]):
+            self._running.append(queue.popleft())
         return Plan(
             prompt=next(iter(self._in(Phase.PROMPT)), None),
             decode=tuple(s for s in self._running if s.phase is Phase.DECODE),
             held_up=self._in(Phase.FORM, Phase.ROOM),
         )
+
+    def _may_run(self, sequence: Sequence) -> bool:
+        rows = sum(other.rows for other in self._running)
+        return not rows or rows + sequence.rows <= self._max_running
 
     def is_next_for_room(self, sequence: Sequence) -> bool:
         """Whether nobody ahead of a running sequence waits for memory: a small one never overtakes a large one, which

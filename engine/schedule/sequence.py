@@ -24,3 +24,5 @@ class Sequence:
     request_id: str
     priority: Priority = Priority.CHAT
     phase: Phase = Phase.PROMPT
+    rows: int = 1
+    """Answers that it decodes side by side."""

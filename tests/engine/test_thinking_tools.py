@@ -10,7 +10,7 @@ import pytest
 from engine.api.errors import Fault
 from engine.api.events import Failed, Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallDelta
 from engine.api.request import GenerateRequest, LoadModel, Message, Role, Text
-from engine.api.settings import EngineSettings
+from engine.api.settings import EngineSettings, SpeculationSettings
 from engine.api.tools import Tool
 from engine.host import EngineHost
 from engine.loading.tokenizer import load_tokenizer
@@ -37,7 +37,8 @@ def folder(tiny_llama, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(folder):
-    with EngineHost(EngineSettings()) as host:
+    # What is written is drawn in its order, and cannot be drawn again behind a guess that was wrong.
+    with EngineHost(EngineSettings(speculation=SpeculationSettings(lookup=False))) as host:
         loaded = ask(host.client, LoadModel(str(folder)))
         assert isinstance(loaded.end(), Finished), loaded.events
         yield host.client

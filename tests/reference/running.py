@@ -42,7 +42,7 @@ class Run:
         cached = self.runner.open("one", prompt, sampler)
         *_, (_, done, total) = self.runner.prefill("one")
         assert done == total == len(ids)
-        found = [self.runner.decode(["one"])["one"].token_id for _ in range(NEW_TOKENS)]
+        found = [self.runner.decode(["one"])["one"][0].token_id for _ in range(NEW_TOKENS)]
         self.runner.close("one", found)
         return found, cached
 

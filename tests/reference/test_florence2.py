@@ -191,7 +191,7 @@ class Florence2Parity(VisionParity):
         runner.open("one", prompt, Sampler(SamplingSettings(temperature=0.0), mx.array(ids), seed=0, logprobs=False))
         *_, (_, done, total) = runner.prefill("one")
         assert done == total == len(ids)
-        found = [runner.decode(["one"])["one"].token_id for _ in range(NEW_TOKENS)]
+        found = [runner.decode(["one"])["one"][0].token_id for _ in range(NEW_TOKENS)]
         assert found == pair.greedy(self.case.one, pictures)
 
 

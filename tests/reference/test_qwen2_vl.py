@@ -189,4 +189,4 @@ def test_conversations_that_take_turns_do_not_mix(tmp_path):
         pass
     steps = [runner.decode(list(asked)) for _ in range(NEW_TOKENS)]
     for name, (text, pictures) in asked.items():
-        assert [step[name].token_id for step in steps] == ours.greedy(text, pictures, NEW_TOKENS)
+        assert [step[name][0].token_id for step in steps] == ours.greedy(text, pictures, NEW_TOKENS)
