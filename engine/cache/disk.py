@@ -67,12 +67,15 @@ class DiskStore:
     def find(self, scope: Scope, key: Key, stops: Sequence[int], here: int) -> tuple[str, int] | None:
         """The entry that saves most of `key` (L,) up to one of `stops`, and its bytes; if that is worth it where `here`
         tokens are saved anyhow."""
+        least = here + self._limits.least_tokens
+        if not stops or stops[-1] < least:
+            return None
         hashed = self.scope_of(scope)
 
         def worth(head: Head) -> int:
             return usable(head.key, head.trimmable, key, stops) if head.scope == hashed else 0
 
-        name = self._folder.best(worth, here + self._limits.least_tokens)
+        name = self._folder.best(worth, least)
         if name is None:
             self._counts.misses += 1
             return None

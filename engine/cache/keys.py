@@ -3,6 +3,7 @@
 Knows nothing of caches, nor of where entries are kept.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ def usable(held: Key, trimmable: bool, wanted: Key, stops: Sequence[int]) -> int
     What is not `trimmable` can only be had as a whole: windows and recurrent states have no way back.
     """
     alike = common(held, wanted)
-    if not trimmable:
-        return alike if alike == len(held) and alike in stops else 0
-    at = int(np.searchsorted(stops, alike, side="right"))
-    return stops[at - 1] if at else 0
+    # There may be as many stops as tokens: too many to be made an array of for each entry.
+    at = bisect_right(stops, alike)
+    saved = stops[at - 1] if at else 0
+    return saved if trimmable or saved == len(held) else 0

@@ -67,7 +67,7 @@ class TieredPrefixCache(PrefixCache):
         head, arrays = self._disk.read(name)
         try:
             thaw(head.tree, [array_of(array) for array in arrays], caches)
-        except (DamagedEntry, OSError, ValueError, TypeError, LookupError) as error:
+        except (DamagedEntry, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             log.warning("An entry of the disk cannot be used and is removed: %s", error)
             self._disk.forget(name)
             return False
