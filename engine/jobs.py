@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from engine.api.errors import HubError, NoModelError, RequestError
-from engine.api.events import Finished, FinishReason, LocalModel, PictureCut, Progress, Stage
+from engine.api.events import Finished, FinishReason, LocalModel, Progress, Stage
+from engine.api.model_facts import PictureCut
 from engine.api.request import (
     CacheStats,
     ConvertModel,

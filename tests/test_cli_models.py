@@ -7,15 +7,13 @@ import pytest
 
 from engine.api.errors import HubError
 from engine.api.events import (
-    Capabilities,
-    ContextMemory,
     Finished,
     FinishReason,
     LocalModel,
-    PictureCut,
     Progress,
     Stage,
 )
+from engine.api.model_facts import Capabilities, ContextMemory, PictureCut
 from engine.api.request import DescribeModel, Image, ListModels, PullModel, RemoveModel
 from engine.cli import main
 from tests.fake_engine import INFO, FakeEngine, fail, finish

@@ -4,10 +4,11 @@ Each request gets `Accepted` first, then any number of the others, then exactly 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from engine.api.errors import EngineError, Fault
+from engine.api.model_facts import Capabilities, ContextMemory, PictureCut
 
 
 class FinishReason(Enum):
@@ -72,42 +73,6 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a model can do, as far as its files tell."""
-
-    pictures: bool = False
-    most_pictures: int | None = None
-    """In one conversation; `None` for as many as there is room for."""
-    video: bool = False
-    sound: bool = False
-    tools: bool = False
-    """Its chat template knows tools."""
-    thinking: bool = False
-    """It can think before it answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContextMemory:
-    """What a conversation of some length takes."""
-
-    tokens: int
-    bytes: int
-    """Weights and cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureCut:
-    """How a model looks at one picture; sizes are width and height, (0, 0) where that cannot be told."""
-
-    size: tuple[int, int]
-    seen_size: tuple[int, int]
-    """What it is scaled to, or each of its tiles."""
-    tiles: int
-    tokens: int
-    """Of the prompt, that stand for it."""
-
-
-@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a front shows about a loaded model."""
 
@@ -127,7 +92,7 @@ class ModelInfo:
     """What it is good and bad at, where that is known."""
     note: str = ""
     """Something about the loading that a person ought to know, such as weights widened on this device."""
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
     memory: tuple[ContextMemory, ...] = ()
     """After `DescribeModel`: at several lengths, the last of them the longest."""
     picture: PictureCut | None = None

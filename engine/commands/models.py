@@ -6,7 +6,8 @@ Knows nothing of where models lie or how they are fetched.
 import argparse
 
 from engine.api.errors import HubError
-from engine.api.events import Capabilities, Finished, LocalModel, ModelInfo, PictureCut, Progress
+from engine.api.events import Finished, LocalModel, ModelInfo, Progress
+from engine.api.model_facts import Capabilities, PictureCut
 from engine.api.request import DescribeModel, ListModels, PullModel, RemoveModel, Request
 from engine.attachment import image_part
 from engine.commands.arguments import Parser, add_output_flags

@@ -6,7 +6,8 @@ Knows nothing of requests.
 import re
 from typing import TYPE_CHECKING
 
-from engine.api.events import Capabilities, Modality
+from engine.api.events import Modality
+from engine.api.model_facts import Capabilities
 from engine.models.base import Family
 
 if TYPE_CHECKING:

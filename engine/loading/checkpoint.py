@@ -13,7 +13,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from engine.api.errors import CheckpointError, MemoryRefused
-from engine.api.events import Capabilities, ModelInfo
+from engine.api.events import ModelInfo
+from engine.api.model_facts import Capabilities
 from engine.device import Device, DeviceKind, free_memory
 from engine.loading.capabilities import capabilities, modalities
 from engine.loading.cpu import suit_cpu

@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import ArraysCache, CacheList, ChunkedKVCache, RotatingKVCache
 
-from engine.api.events import ContextMemory
+from engine.api.model_facts import ContextMemory
 from engine.api.settings import CacheSettings
 from engine.cache.packed import Packed
 from engine.cache.scheme import compress

@@ -5,7 +5,7 @@ Knows no family: all of them give whole tiles, patches with a grid, or patches o
 
 from math import isqrt
 
-from engine.api.events import PictureCut
+from engine.api.model_facts import PictureCut
 from engine.models.base import Config, PreparedMedia
 from engine.models.recipes.pictures import Pair
 

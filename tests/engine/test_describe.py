@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as PILImage
 
 from engine.api.errors import Fault
-from engine.api.events import Modality, PictureCut
+from engine.api.events import Modality
+from engine.api.model_facts import PictureCut
 from engine.api.request import DescribeModel, Image
 from engine.api.settings import EngineSettings, MediaLimits
 from engine.host import EngineHost

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import mlx.core as mx
 import pytest
 
-from engine.api.events import Capabilities, Modality
+from engine.api.events import Modality
+from engine.api.model_facts import Capabilities
 from engine.loading.capabilities import capabilities, modalities
 from engine.loading.checkpoint import prepare
 from engine.models.base import Family

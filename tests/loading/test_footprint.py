@@ -4,7 +4,7 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import ArraysCache, CacheList, ChunkedKVCache, KVCache, RotatingKVCache
 
-from engine.api.events import ContextMemory
+from engine.api.model_facts import ContextMemory
 from engine.loading.checkpoint import prepare
 from engine.loading.footprint import LayerCache, context_memory, measure_caches
 from tests.loading.checkpoints import CPU, METAL

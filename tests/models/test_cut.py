@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.api.events import Modality, PictureCut
+from engine.api.events import Modality
+from engine.api.model_facts import PictureCut
 from engine.models.base import PreparedMedia
 from engine.models.cut import picture_cut
 

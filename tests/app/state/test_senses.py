@@ -7,7 +7,8 @@ import pytest
 from app.state.media_kinds import MediaKind
 from app.state.models import ModelsState
 from app.state.senses import Senses, Treatment, senses_of, treatment
-from engine.api.events import Capabilities, Modality, Status
+from engine.api.events import Modality, Status
+from engine.api.model_facts import Capabilities
 from tests.app.state.ports import NotingPort
 from tests.app.state.test_models import MAC
 from tests.fake_engine import INFO
