@@ -29,8 +29,11 @@ RECURRENT = {**CONFIGS["qwen3_next"], "head_dim": 8, "mlp_only_layers": [0, 1, 2
 
 SYSTEM = "You are a patient assistant who looks twice and answers once. "
 TOPICS = ("The quick brown fox", "Notes on lighthouses, their keepers and their lamps", "7 8 9")
+REPETITION = Regex("(hear ){4}")
+"""Can be guessed from what was said before."""
 FORMS = (
     Regex("[a-f]{3,9}"),
+    REPETITION,
     Choice(("left", "right", "neither of them")),
     JsonSchema(json.dumps({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})),
 )
@@ -70,7 +73,15 @@ def draw_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
         response_format=rng.choice(FORMS) if rng.random() < 0.15 else None,
         priority=rng.choice(tuple(Priority)),
         tenant=rng.choice(("", "", "north", "south")),
+        n=rng.choice((1, 1, 1, 1, 2, 3)),
     )
+
+
+def repetitive_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
+    """One whose answer can be guessed ahead of the model when it is alone."""
+    sampling = SamplingSettings(temperature=0.0)
+    changes = {"max_tokens": 24, "stop": (), "sampling": sampling, "response_format": REPETITION, "n": 1}
+    return replace(draw_request(rng, pictures=pictures), **changes)
 
 
 def broken_requests(*, pictures: bool) -> tuple[Broken, ...]:

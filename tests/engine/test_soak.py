@@ -10,7 +10,7 @@ import itertools
 import logging
 import random
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
 import numpy as np
@@ -18,38 +18,49 @@ import pytest
 from mlx.utils import tree_flatten
 
 from engine.api.events import Accepted, Failed, Finished, FinishReason, TextDelta
-from engine.api.request import GenerateRequest, LoadModel
-from engine.api.settings import CacheSettings, EngineSettings
+from engine.api.request import GenerateRequest, LoadModel, ResetCaches
+from engine.api.settings import CacheSettings, EngineSettings, SpeculationSettings
 from engine.host import EngineHost
 from engine.run.sampler import Sampler
-from tests.engine.soak import MODELS, Broken, broken_requests, draw_request
+from tests.engine.soak import MODELS, Broken, broken_requests, draw_request, repetitive_request
 from tests.recording import Recorder, ask
 from tests.scripted import scripted
 
-REQUESTS = 150
+REQUESTS = 120
 """Asked of each model."""
 DIFFERENT = 24
 """Of them."""
+GUESSED = ("text", "pictures")
+"""Models whose caches can be taken back, so that guesses are made of what comes next."""
 SHAKEN = 1e-4
 """Of the largest logit; float32 leaves some 1e-6 of it."""
-ALONE = EngineSettings(max_running=1, cache=CacheSettings(prefix_bytes=0, feature_bytes=0))
-TOGETHER = EngineSettings(
-    max_running=6,
-    max_waiting=1000,
-    # Little of everything: prompts in many pieces, caches that are given up again and again, answers that wait.
-    cache=CacheSettings(prefill_step_size=32, max_kv_bytes=1 << 20, prefix_bytes=1 << 20, feature_bytes=20_000),
+ALONE = EngineSettings(
+    max_running=1,
+    cache=CacheSettings(prefix_bytes=0, feature_bytes=0),
+    speculation=SpeculationSettings(lookup=False),
+)
+# Little of everything: prompts in many pieces, caches that are given up again and again, answers that wait.
+TIGHT = CacheSettings(
+    prefill_step_size=32, max_kv_bytes=1 << 20, prefix_bytes=1 << 20, feature_bytes=20_000, disk_bytes=4 << 20
 )
 
 
 @dataclass(frozen=True)
-class Lone:
-    """How a request is answered by an engine that has nothing else to do and remembers nothing."""
+class Said:
+    """One of the answers to a request."""
 
-    request: GenerateRequest
     token_ids: list[int]
     logprobs: list[float]
     text: str
-    reason: FinishReason
+    reason: FinishReason | None
+
+
+@dataclass(frozen=True)
+class Lone:
+    """How a request is answered by an engine that has nothing else to do, remembers nothing and guesses nothing."""
+
+    request: GenerateRequest
+    choices: list[Said]
 
 
 @dataclass
@@ -98,9 +109,10 @@ def lone(kind, folder):
         assert isinstance(ask(host.client, LoadModel(str(folder))).end(), Finished)
         while len(found) < DIFFERENT:
             tried += 1
-            request = draw_request(rng, pictures=kind == "pictures")
+            draw = draw_request if found else repetitive_request
+            request = draw(rng, pictures=kind == "pictures")
             answer = answered(host.client, request)
-            if all(shaken(host.client, request, seed) == answer.token_ids for seed in (1, 2)):
+            if all(token_ids(shaken(host.client, request, seed)) == token_ids(answer) for seed in (1, 2)):
                 found.append(answer)
     assert tried < 1.25 * DIFFERENT, "answers hang on rounding more often than chance allows"
     return found
@@ -110,11 +122,35 @@ def answered(client, request):
     recorder = ask(client, request)
     end = recorder.end()
     assert isinstance(end, Finished), end
-    return Lone(request, recorder.token_ids, recorder.logprobs, recorder.text, end.reason)
+    return Lone(request, said(recorder, request.n))
+
+
+def said(recorder, count):
+    """What was heard of each of the answers to a request so far."""
+    deltas = [event for event in recorder.events if isinstance(event, TextDelta)]
+    end = next((event for event in recorder.events if isinstance(event, Finished)), None)
+    choices = []
+    for number in range(count):
+        own = [delta for delta in deltas if delta.choice == number]
+        tokens = [token for delta in own for token in delta.tokens]
+        choices.append(
+            Said(
+                [token.token_id for token in tokens],
+                [token.logprob for token in tokens],
+                "".join(delta.text for delta in own),
+                # Stopped before the engine had so much as begun, it has no choices.
+                end.choices[number].reason if end and end.choices else None,
+            )
+        )
+    return choices
+
+
+def token_ids(lone):
+    return [choice.token_ids for choice in lone.choices]
 
 
 def shaken(client, request, seed):
-    """The tokens of the answer when every logit is a little off."""
+    """The answer when every logit is a little off."""
     draw, rng = Sampler.draw, np.random.default_rng(seed)
 
     def draw_shaken(self, logits, *rest):
@@ -123,14 +159,15 @@ def shaken(client, request, seed):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Sampler, "draw", draw_shaken)
-        return answered(client, request).token_ids
+        return answered(client, request)
 
 
-def test_all_are_answered_as_if_alone_and_nothing_is_left(kind, folder, lone, monkeypatch, caplog):
+def test_all_are_answered_as_if_alone_and_nothing_is_left(kind, folder, lone, tmp_path, monkeypatch, caplog):
     # What a test's log keeps of a sink's mistake holds all that was going on at the time.
     caplog.set_level(logging.CRITICAL, "fovea.engine")
     threads = set(threading.enumerate())
-    with scripted(monkeypatch, TOGETHER) as host:
+    together = EngineSettings(max_running=6, max_waiting=1000, cache=replace(TIGHT, disk_dir=tmp_path / "disk"))
+    with scripted(monkeypatch, together) as host:
         assert isinstance(ask(host.client, LoadModel(str(folder))).end(), Finished)
         host.script.play()
         at_first = memory()
@@ -138,8 +175,8 @@ def test_all_are_answered_as_if_alone_and_nothing_is_left(kind, folder, lone, mo
         host.script.play()
         for arrival in asked:
             check(arrival)
-        check_that_every_kind_of_end_was_met(asked)
-        check_nothing_is_left(host.loop, at_first)
+        check_that_all_of_it_was_met(asked, guesses=kind in GUESSED)
+        check_nothing_is_left(host, at_first)
     assert set(threading.enumerate()) <= threads
 
 
@@ -149,7 +186,7 @@ def write_script(host, lone, broken):
     asked, turn = [], host.script.turn
     while len(asked) < REQUESTS:
         turn += rng.choice((0, 3, 40, 400))
-        for _ in range(rng.randint(1, 25)):
+        for _ in range(rng.choice((1, 3, 24))):
             arrival = Asked(rng.choice(broken) if rng.random() < 0.08 else rng.choice(lone))
             if rng.random() < 0.08:
                 arrival.calls_until_raising = rng.randint(1, 12)
@@ -159,6 +196,9 @@ def write_script(host, lone, broken):
             host.script.at(turn, lambda arrival=arrival: submit(host.client, arrival))
             if rng.random() < 0.15:
                 host.script.at(turn + rng.randint(0, 60), lambda arrival=arrival: cancel(host.client, arrival))
+    # The last one is left alone, and can be guessed.
+    asked.append(Asked(lone[0]))
+    host.script.at(turn + 1000, lambda: submit(host.client, asked[-1]))
     return asked
 
 
@@ -186,17 +226,23 @@ def check(arrival):
     if isinstance(expected, Broken):
         assert end is None or end.reason is FinishReason.CANCELLED, "what is broken cannot be answered"
         return
-    is_whole = end is not None and end.reason is not FinishReason.CANCELLED
-    count = len(expected.token_ids) if is_whole else len(heard.token_ids)
-    assert heard.token_ids == expected.token_ids[:count]
-    assert heard.logprobs == pytest.approx(expected.logprobs[:count], abs=1e-3)
-    assert expected.text.startswith(heard.text) or not is_whole
+    for one, alone in zip(said(heard, expected.request.n), expected.choices, strict=True):
+        check_choice(one, alone)
+    if end is not None and end.reason is not FinishReason.CANCELLED:
+        assert end.usage.completion_tokens == sum(len(alone.token_ids) for alone in expected.choices)
+
+
+def check_choice(one, alone):
+    """All of it, or a beginning if it was stopped."""
+    is_whole = one.reason not in (None, FinishReason.CANCELLED)
+    count = len(alone.token_ids) if is_whole else len(one.token_ids)
+    assert one.token_ids == alone.token_ids[:count]
+    assert one.logprobs == pytest.approx(alone.logprobs[:count], abs=1e-3)
     if is_whole:
-        assert (heard.text, end.reason) == (expected.text, expected.reason)
-        assert end.usage.completion_tokens == len(expected.token_ids)
+        assert (one.text, one.reason) == (alone.text, alone.reason)
 
 
-def check_that_every_kind_of_end_was_met(asked):
+def check_that_all_of_it_was_met(asked, *, guesses):
     """A soak in which nothing happens proves nothing."""
     ends = [arrival.recorder.terminal[0] for arrival in asked if arrival.recorder.terminal]
     reasons = {end.reason for end in ends if isinstance(end, Finished)}
@@ -205,10 +251,13 @@ def check_that_every_kind_of_end_was_met(asked):
         arrival.expected.code for arrival in asked if isinstance(arrival.expected, Broken)
     }
     assert any(arrival.raised for arrival in asked)
-    assert any(end.usage.cached_tokens for end in ends if isinstance(end, Finished))
+    usages = [end.usage for end in ends if isinstance(end, Finished)]
+    assert any(usage.cached_tokens for usage in usages)
+    assert any(usage.accepted_tokens for usage in usages) == guesses
 
 
-def check_nothing_is_left(loop, at_first):
+def check_nothing_is_left(host, at_first):
+    loop = host.loop
     generation, session = loop._generation, loop._session
     assert generation.idle
     assert generation._answers == {}
@@ -223,8 +272,8 @@ def check_nothing_is_left(loop, at_first):
     # MLX makes no copy of an array whose memory is too large by less than that.
     assert 0 <= memory() - at_first - kept <= 16384 * len(arrays)
     del arrays
-    session.prefixes.reset()
-    session.features.reset()
+    assert isinstance(ask(host.client, ResetCaches()).end(), Finished)
+    host.script.play()
     # MLX's compiled functions keep the numbers in them.
     assert 0 <= memory() - at_first < 500
 
