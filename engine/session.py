@@ -85,6 +85,9 @@ class Session:
         """One for each of the answers asked for. `constraint` is at its beginning."""
         settings = self._sampling(request, prompt)
         seed = settings.seed if settings.seed is not None else secrets.randbits(32)
+        # As mlx-lm has it: an answer may always end, and a line.
+        line_end = self.checkpoint.tokenizer.encode("\n", add_special_tokens=False)
+        spared = (*self.checkpoint.generation.eos_token_ids, *line_end)
         return [
             Sampler(
                 settings,
@@ -94,7 +97,7 @@ class Session:
                 alternatives=request.top_logprobs,
                 constraint=constraint and constraint.fork(),
                 budget=self.form.budget(request, prompt.text),
-                spared=tuple(self.checkpoint.generation.eos_token_ids),
+                spared=spared,
             )
             for number in range(request.n)
         ]
