@@ -99,6 +99,7 @@ def test_request_flags(words, field, value):
 
 def test_model_flags():
     assert asked("--prompt", "x", "--model", "a/b", "--revision", "v2")[0] == LoadModel("a/b", "v2", download=True)
+    assert asked("--prompt", "x", "--draft-model", "c/d")[0].draft_model == "c/d"
     assert asked("--prompt", "x", "--model", "a/b", "--offline")[0] == LoadModel("a/b", None, download=False)
 
 
@@ -186,6 +187,8 @@ ANSWER = {
         "cached_tokens": 0,
         "image_tokens": 3,
         "thinking_tokens": 0,
+        "drafted_tokens": 0,
+        "accepted_tokens": 0,
     },
     "timings": {
         "load_s": 1.5,

@@ -4,7 +4,7 @@ import pytest
 
 from engine import batch_generate, generate, load
 from engine.api.errors import RequestError
-from engine.api.settings import CacheSettings, EngineSettings, KVScheme
+from engine.api.settings import CacheSettings, EngineSettings, KVScheme, SpeculationSettings
 from engine.cli import main
 from engine.host import EngineHost
 from tests.fake_engine import FakeEngine
@@ -33,6 +33,13 @@ def test_the_command_line_keeps_prompts_on_the_disk(monkeypatch, tmp_path):
     engine = FakeEngine()
     assert main(("generate", "--prompt", "x"), open_engine=engine.open) == 0
     assert engine.settings.cache == CacheSettings(disk_dir=tmp_path / "prefixes")
+
+
+@pytest.mark.parametrize(("flags", "lookup"), [((), True), (("--no-lookup",), False)])
+def test_look_up_can_be_left_out(flags, lookup):
+    engine = FakeEngine()
+    assert main(("generate", "--prompt", "x", *flags), open_engine=engine.open) == 0
+    assert engine.settings.speculation == SpeculationSettings(lookup=lookup)
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ CONFIGS = {
 RECURRENT = ("qwen3_next", "falcon_h1", "lfm2")
 
 
-def build(kind: str, seed: int = 1) -> TextOnly:
-    """Of `CONFIGS`; the same weights for the same seed."""
-    model = TextOnly({"model_type": kind, **_SIZES, **CONFIGS[kind]})
+def build(kind: str, seed: int = 1, **sizes: int) -> TextOnly:
+    """Of `CONFIGS`, but for these `sizes`; the same weights for the same seed."""
+    model = TextOnly({"model_type": kind, **_SIZES, **CONFIGS[kind], **sizes})
     keys = iter(mx.random.split(mx.random.key(seed), 1000))
 
     def weight(name: str, value: mx.array) -> mx.array:

@@ -54,6 +54,8 @@ def add_model_flags(parser: Parser) -> None:
     group.add_argument(
         "--kv-group-size", type=at_least(1), metavar="N", help="numbers that share a scale: 32, 64 (default) or 128"
     )
+    group.add_argument("--draft-model", metavar="MODEL", help="a smaller one with the same tokens, that guesses ahead")
+    group.add_argument("--no-lookup", action="store_true", help="never guess that what was said before is repeated")
     group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")
     group.add_argument("--no-disk-cache", action="store_true", help="keep nothing of prompts and answers on the disk")
 

@@ -131,9 +131,10 @@ def _print_event(event: Event, arguments: argparse.Namespace, terminal: Terminal
 def statistics(end: Finished) -> str:
     usage, timings = end.usage, end.timings
     pictures = f" ({usage.image_tokens} for pictures)" if usage.image_tokens else ""
+    guessed = f" ({usage.accepted_tokens} of {usage.drafted_tokens} guessed right)" if usage.drafted_tokens else ""
     return (
         f"prompt {usage.prompt_tokens} tokens{pictures}, {timings.prompt_tps:.1f} tok/s; "
-        f"answer {usage.completion_tokens} tokens, {timings.generation_tps:.1f} tok/s; "
+        f"answer {usage.completion_tokens} tokens{guessed}, {timings.generation_tps:.1f} tok/s; "
         f"first token {timings.ttft_s:.2f} s; loading {timings.load_s:.1f} s; "
         f"peak memory {format_size(timings.peak_memory_bytes)}"
     )

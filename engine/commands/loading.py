@@ -19,7 +19,7 @@ from engine.sizes import format_size
 
 
 def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSettings:
-    """The environment's settings, and what the flags say about caches.
+    """The environment's settings, and what the flags say about caches and guesses.
 
     Raises `RequestError` for flags that do not go together.
     """
@@ -34,16 +34,19 @@ def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSe
     given = {name: value for name, value in flags.items() if value is not None}
     if arguments.no_disk_cache:
         given["disk_dir"] = None
-    return replace(context.settings, cache=replace(context.settings.cache, **given))
+    settings = replace(context.settings, cache=replace(context.settings.cache, **given))
+    if not arguments.no_lookup:
+        return settings
+    return replace(settings, speculation=replace(settings.speculation, lookup=False))
 
 
 def load_model(context: Context, client: EngineClient, arguments: argparse.Namespace) -> ModelInfo | None:
-    """Load what `--model` names, downloading it if need be. `None`: Ctrl-C came first.
+    """Load what `--model` and `--draft-model` name, downloading it if need be. `None`: Ctrl-C came first.
 
     Raises the `EngineError` the loading failed with.
     """
     offline = context.offline or arguments.offline
-    request = LoadModel(arguments.model, arguments.revision, download=not offline)
+    request = LoadModel(arguments.model, arguments.revision, download=not offline, draft_model=arguments.draft_model)
     streams_json = arguments.json and arguments.stream
     announcement = DownloadAnnouncement(context.terminal)
     with Exchange(client, request) as exchange, cancelled_by_interrupt(exchange) as interruption:

@@ -18,7 +18,6 @@ REFUSED = {
     "--kv-key-scheme": _NOT_YET,
     "--kv-value-scheme": _NOT_YET,
     "--quantized-kv-start": _NOT_YET,
-    "--draft-model": _NOT_YET,
     "--draft-kind": _NOT_YET,
     "--draft-block-size": _NOT_YET,
     "--adapter-path": _NOT_YET,

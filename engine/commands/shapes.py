@@ -18,7 +18,15 @@ from engine.api.events import (
 )
 from engine.reply import Reply
 
-_USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "image_tokens", "thinking_tokens")
+_USAGE = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "image_tokens",
+    "thinking_tokens",
+    "drafted_tokens",
+    "accepted_tokens",
+)
 
 
 def answer_object(reply: Reply) -> dict[str, object]:

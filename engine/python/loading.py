@@ -89,14 +89,15 @@ def load(
     kv_bits: float | None = None,
     kv_quant_scheme: str | None = None,
     kv_group_size: int | None = None,
+    draft_model: str | Path | None = None,
     settings: EngineSettings | None = None,
     **others: Any,
 ) -> tuple[Model, Processor]:
     """A model and its processor, from `starter`, a folder, or a Hub id, which is downloaded if need be.
 
     `kv_bits` keep the KV cache small, in the scheme `uniform` (2, 3, 4, 6 or 8, in groups of `kv_group_size`) or
-    `turboquant` (2, 3, 3.5 or 4). `settings` replace those of the environment. Raises an `EngineError` saying what is
-    wrong.
+    `turboquant` (2, 3, 3.5 or 4). `draft_model` is a smaller one with the same tokens, that guesses ahead.
+    `settings` replace those of the environment. Raises an `EngineError` saying what is wrong.
     """
     refuse("load", others | {"adapter_path": adapter_path}, OF_LOADING)
     settings = _with_cache(
@@ -111,7 +112,8 @@ def load(
     host = EngineHost(settings)
     host.start()
     try:
-        request = LoadModel(source, revision, download=not is_offline(os.environ))
+        draft = None if draft_model is None else str(draft_model)
+        request = LoadModel(source, revision, download=not is_offline(os.environ), draft_model=draft)
         with Exchange(host.client, request) as exchange:
             info = exchange.finish().model
         config, processor = _read(source, revision, settings)

@@ -46,6 +46,7 @@ OF_GENERATING: Asks = {
 OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": (None, False, True)}
 
 _INSTEAD = {
+    "draft_model": "Give it to load.",
     "enable_thinking": "Give it to apply_chat_template.",
     "kv_bits": "Give it to load.",
     "kv_group_size": "Give it to load.",

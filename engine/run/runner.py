@@ -139,9 +139,17 @@ class Runner:
         slot.rows, slot.logits = rows, None
 
     def _step(self, rows: Rows) -> dict[str, Outcome]:
+        slots = [self._slots[name] for name in rows.names]
+        tokens = self._advance(rows, slots)
+        for slot, token in zip(slots, tokens, strict=True):
+            if slot.speculation is not None:
+                slot.speculation.add(token.token_id)
+        outcomes = [slot.outcome([token]) for slot, token in zip(slots, tokens, strict=True)]
+        return dict(zip(rows.names, outcomes, strict=True))
+
+    def _advance(self, rows: Rows, slots: Sequence[Slot]) -> list[TokenLogprob]:
         """The token after the next is launched before the next is read, so the device never waits; unless a sampler
         has to know the last one first."""
-        slots = [self._slots[name] for name in rows.names]
         ready = [slot.launched for slot in slots]
         if any(slot.sampler.waits for slot in slots):
             tokens = accepted(slots, ready)
@@ -149,21 +157,20 @@ class Runner:
         else:
             self._launch(rows, slots, ready)
             tokens = accepted(slots, ready)
-        outcomes = [slot.outcome([token]) for slot, token in zip(slots, tokens, strict=True)]
-        return dict(zip(rows.names, outcomes, strict=True))
+        return tokens
 
     def _guess(self, rows: Rows) -> dict[str, Outcome]:
-        """The step of the only row, as many tokens at once as are guessed right."""
+        """The step of the only row: what comes behind the next token is guessed, and as much as is right comes with
+        it."""
         (name,), slot = rows.names, self._slots[rows.names[0]]
         if not slot.speculation.ready:
             return self._step(rows)
-        tokens = accepted([slot], [slot.launched])
-        draft = [] if slot.failure else slot.speculation.propose(self._most_ahead(rows, slot))
-        if draft:
-            tokens += self._verify(rows, slot, [tokens[0].token_id, *draft])
-        elif not slot.failure:
-            self._launch(rows, [slot], [slot.launched])
-        return {name: slot.outcome(tokens)}
+        token = slot.launched.read()
+        slot.speculation.add(token.token_id)
+        draft = slot.speculation.propose(self._most_ahead(rows, slot))
+        if not draft:
+            return {name: slot.outcome(self._advance(rows, [slot]))}
+        return {name: slot.outcome([token, *self._verify(rows, slot, [token.token_id, *draft])])}
 
     def _most_ahead(self, rows: Rows, slot: Slot) -> int:
         """Tokens behind the last one read that can be run with it and taken back."""
@@ -173,13 +180,14 @@ class Runner:
 
     def _verify(self, rows: Rows, slot: Slot, tokens: Sequence[int]) -> list[TokenLogprob]:
         """Run the last token and the guess behind it; returns what of the guess was right."""
-        logits, draft = rows.run_ahead(tokens), tokens[1:]
+        logits = rows.run_ahead(tokens)
         right: list[Draw] = []
         with Alone(slot):
-            *right, slot.launched = follow(slot.sampler, logits, draft)
-        rows.step_back(len(draft) - len(right))
-        slot.speculation.judge(len(draft), len(right))
-        for token in draft[: len(right)]:
+            *right, slot.launched = follow(slot.sampler, logits, tokens)
+        drafted = len(tokens) - 1
+        rows.step_back(drafted - len(right))
+        slot.speculation.judge(drafted, len(right))
+        for token in tokens[1 : len(right) + 1]:
             slot.speculation.add(token, guessed=True)
         return [draw.read() for draw in right]
 

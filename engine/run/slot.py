@@ -66,11 +66,9 @@ class Alone:
 
 
 def accepted(slots: Sequence[Slot], ready: Sequence[Draw]) -> list[TokenLogprob]:
-    """Read what is `ready` for each, and tell who has to know."""
+    """Read what is `ready` for each, and tell the samplers."""
     tokens = [draw.read() for draw in ready]
     for slot, token in zip(slots, tokens, strict=True):
         with Alone(slot):
             slot.sampler.accept(token.token_id)
-        if slot.speculation is not None:
-            slot.speculation.add(token.token_id)
     return tokens

@@ -3,6 +3,7 @@
 The other tests decode with that loop, which is held to the reference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
@@ -17,6 +18,7 @@ from engine.models.base import PreparedMedia
 from engine.run.prompt import Prompt
 from engine.run.runner import Runner
 from engine.run.sampler import Sampler
+from engine.speculate.speculation import Speculation
 from tests.reference import tiny
 from tests.reference.ours import Ours
 from tests.reference.parity import NEW_TOKENS
@@ -35,16 +37,32 @@ class Run:
         settings = CacheSettings(prefill_step_size=self.step)
         self.runner = Runner(self.ours.model, settings, PrefixCache(self.bytes), FeatureCache(self.bytes))
 
-    def answer(self, ids: list[int], media: list) -> tuple[list[int], int]:
-        """The tokens, and how many of the prompt's were found computed."""
+    def answer(self, ids: list[int], media: list, guess: Sequence[int] = ()) -> tuple[list[int], int]:
+        """The tokens, and how many of the prompt's were found computed; `guess` is what a drafter takes them for."""
         prompt = Prompt(np.array(ids, np.int32), self.ours.slots(ids, media), tuple(media), "")
         sampler = Sampler(SamplingSettings(temperature=0.0), mx.array(ids), seed=0, logprobs=False)
-        cached = self.runner.open("one", prompt, sampler)
+        speculation = Speculation(Says(len(ids), guess), prompt.token_ids, most=4, max_tokens=NEW_TOKENS)
+        cached = self.runner.open("one", prompt, sampler, speculation=speculation if guess else None)
         *_, (_, done, total) = self.runner.prefill("one")
         assert done == total == len(ids)
-        found = [self.runner.decode(["one"])["one"][0].token_id for _ in range(NEW_TOKENS)]
+        found = []
+        while len(found) < NEW_TOKENS:
+            found += [token.token_id for token in self.runner.decode(["one"])["one"]]
         self.runner.close("one", found)
         return found, cached
+
+
+@dataclass
+class Says:
+    """A drafter that takes an answer for known."""
+
+    prompt_length: int
+    answer: Sequence[int]
+    always: bool = True
+
+    def propose(self, history: np.ndarray, count: int) -> list[int]:
+        said = len(history) - self.prompt_length
+        return list(self.answer[said : said + count])
 
 
 class RunnerParity:
@@ -58,6 +76,14 @@ class RunnerParity:
         pictures = [tiny.picture("landscape"), tiny.picture("portrait")]
         found, _ = Run(pair.ours, step).answer(*pair.ours.prompt(self.case.two, pictures))
         assert found == pair.ours.greedy(self.case.two, pictures, NEW_TOKENS)
+
+    def test_guesses_change_no_token(self, pair):
+        """Several tokens of the answer in one step, one of them wrong; where caches have no way back there are none."""
+        ids, media = pair.ours.prompt(self.case.two, [tiny.picture("landscape"), tiny.picture("portrait")])
+        run = Run(pair.ours)
+        expected, _ = run.answer(ids, media)
+        wrong = next(token for token in range(len(ids)) if token not in expected)
+        assert run.answer(ids, media, [*expected[:3], wrong, *expected[4:]])[0] == expected
 
     def test_the_same_prompt_again(self, pair):
         run = Run(pair.ours, 8, 1 << 30)

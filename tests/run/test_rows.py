@@ -124,7 +124,7 @@ def test_each_row_is_turned_by_its_own_shift():
 
         def __call__(self, tokens, caches, *, shift):
             self.shift = shift
-            return mx.zeros((len(tokens), 1, 3))
+            return mx.zeros((*tokens.shape, 3))
 
     def filled():
         cache = KVCache()
@@ -136,6 +136,8 @@ def test_each_row_is_turned_by_its_own_shift():
     rows.join("a", filled(), 7)
     assert rows.step([mx.array([1])]).shape == (1, 3)
     assert (model.shift, model.adapter) == (7, "pictures")
+    assert rows.run_ahead([1, 2, 3]).shape == (3, 3)
+    assert model.shift == 7
     rows.join("b", filled(), 0)
     rows.step([mx.array([1]), mx.array([2])])
     assert model.shift.tolist() == [7, 0]

@@ -35,6 +35,20 @@ def test_no_more_run_than_allowed_and_the_next_follows_when_one_ends():
     assert scheduler.plan().prompt is c
 
 
+def test_several_rows_take_the_places_of_several():
+    scheduler = Scheduler(4, 9)
+    three, many, one = (Sequence(name, rows=rows) for name, rows in (("three", 3), ("many", 9), ("one", 1)))
+    for sequence in (three, many, one):
+        scheduler.add(sequence)
+    scheduler.plan()
+    assert (scheduler.running, scheduler.waiting) == (1, 2), "a small one does not overtake a large one"
+    scheduler.remove(three)
+    assert scheduler.plan().prompt is many, "more than may run have to run alone"
+    assert scheduler.running == 1
+    scheduler.remove(many)
+    assert scheduler.plan().prompt is one
+
+
 def test_one_that_waits_can_be_removed():
     scheduler = Scheduler(1, 9)
     a, b = add(scheduler, "a", "b")
