@@ -18,7 +18,7 @@ INPUTS := pyproject.toml packaging/constraints.txt
 
 CHECKS := lint format imports types test-engine test-app
 
-.PHONY: help run setup setup-test test $(CHECKS) bench-start bench-peer constraints clean
+.PHONY: help run setup setup-test test $(CHECKS) bench-start bench-peer bench-generation constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,8 @@ help:
 	@echo "                  $(CHECKS)"
 	@echo "make bench-start  how long the window takes to appear"
 	@echo "make bench-peer   speed and memory beside mlx-vlm"
+	@echo "make bench-generation"
+	@echo "                  second turns, several answers at once, guesses and compressed caches beside mlx-vlm"
 	@echo "make clean        remove what the above made, the starter model excepted"
 
 run: setup
@@ -79,6 +81,9 @@ bench-start: setup
 
 bench-peer: setup
 	@$(BIN)/python benchmarks/peer.py
+
+bench-generation: setup
+	@$(BIN)/python benchmarks/generation.py
 
 # After a change to the dependencies in pyproject.toml.
 constraints: $(BIN)/python

@@ -60,7 +60,7 @@ class Broken:
 
 def draw_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
     """Begins like many others, and is like none of them in the end."""
-    turns = [Message(Role.SYSTEM, (Text(SYSTEM * rng.choice((0, 1, 3))),))] if rng.random() < 0.7 else []
+    turns = [Message(Role.SYSTEM, (Text(SYSTEM * rng.choice((0, 1, 2))),))] if rng.random() < 0.7 else []
     for _ in range(rng.choice((0, 0, 1, 2))):
         turns += [_question(rng, pictures), Message(Role.ASSISTANT, (Text(rng.choice(TOPICS)),))]
     turns.append(_question(rng, pictures))
