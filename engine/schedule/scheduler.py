@@ -45,7 +45,8 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Raises `BusyError` when as many wait as may. Those that the next step lets in do not wait."""
-        if self.running + self.waiting >= self._max_running + self._max_waiting:
+        waiting = sum(other.rows for queue in self._waiting.values() for other in queue)
+        if self._rows + waiting >= self._max_running + self._max_waiting:
             raise BusyError(
                 f"{self.running + self.waiting} requests are being answered or wait already, as many as may.",
                 "Ask again when some of them are answered.",
@@ -69,8 +70,11 @@ class Scheduler:
         )
 
     def _may_run(self, sequence: Sequence) -> bool:
-        rows = sum(other.rows for other in self._running)
-        return not rows or rows + sequence.rows <= self._max_running
+        return not self._running or self._rows + sequence.rows <= self._max_running
+
+    @property
+    def _rows(self) -> int:
+        return sum(sequence.rows for sequence in self._running)
 
     def is_next_for_room(self, sequence: Sequence) -> bool:
         """Whether nobody ahead of a running sequence waits for memory: a small one never overtakes a large one, which

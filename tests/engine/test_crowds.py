@@ -268,21 +268,42 @@ def fail_in_the_middle(monkeypatch, name, at):
     monkeypatch.setattr(Sampler, name, failing)
 
 
+@pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("method", ["draw", "accept"])
-def test_one_whose_choice_of_tokens_fails_in_a_row_of_several_fails_alone(crowd, monkeypatch, caplog, method):
+def test_one_whose_choice_of_tokens_fails_in_a_row_of_several_fails_alone(crowd, monkeypatch, caplog, method, n):
     crowd.ask("a", max_tokens=20)
     crowd.ask("b", max_tokens=20)
     alone = {name: crowd.recorders[name] for name in "ab" if crowd.play()}
     fail_in_the_middle(monkeypatch, method, 8)
     for name in "ab":
         crowd.ask(name, max_tokens=20)
-    crowd.ask("marked", turn=3, max_tokens=20, sampling=BIAS)
+    crowd.ask("marked", turn=3, max_tokens=20, sampling=BIAS, n=n)
     ends = crowd.play()
     assert ends["marked"].code == "internal"
     assert 0 < len(crowd.recorders["marked"].token_ids) < 20
     assert {name: crowd.recorders[name].token_ids for name in "ab"} == {
         name: recorder.token_ids for name, recorder in alone.items()
     }
+
+
+def test_a_guess_that_fails_ends_its_answer_alone(crowd, monkeypatch, caplog):
+    """Nobody else decodes while guesses are made, but somebody may be waiting."""
+
+    run_ahead, calls = Rows.run_ahead, []
+
+    def torn(self, tokens):
+        calls.append(tokens)
+        logits = run_ahead(self, tokens)
+        if len(calls) == 1:
+            raise RuntimeError("[metal::malloc] Attempting to allocate 64 bytes, more than there are.")
+        return logits
+
+    monkeypatch.setattr(Rows, "run_ahead", torn)
+    crowd.ask("a", max_tokens=60, sampling=LETTERS)
+    crowd.ask("long", 20 * CHUNK, turn=8)
+    ends = crowd.play()
+    assert ends["a"].code == "out_of_memory"
+    assert isinstance(ends["long"], Finished)
 
 
 def test_a_form_that_becomes_too_much_fails_alone(crowd, monkeypatch):

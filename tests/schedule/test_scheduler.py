@@ -106,3 +106,19 @@ def test_memory_goes_to_whoever_waits_for_it_first():
     assert scheduler.is_next_for_room(chat)
     chat.phase = Phase.ROOM
     assert not scheduler.is_next_for_room(program)
+
+
+def test_one_of_several_rows_takes_their_places_running_and_waiting():
+    scheduler = Scheduler(4, 3)
+    add(scheduler, "a")
+    several = Sequence("several", rows=4)
+    scheduler.add(several)
+    (b,) = add(scheduler, "b")
+    assert (scheduler.plan().prompt.request_id, scheduler.running) == ("a", 1)
+    add(scheduler, "c")
+    with pytest.raises(BusyError):
+        add(scheduler, "d")
+    scheduler.remove(scheduler.plan().prompt)
+    assert (scheduler.plan().prompt, scheduler.running) == (several, 1)
+    scheduler.remove(several)
+    assert (scheduler.plan().prompt, scheduler.running) == (b, 2)
