@@ -155,6 +155,7 @@ class Generation:
         try:
             outcomes = self._runner.decode(list(rows))
         except Exception as error:  # noqa: BLE001 - a step that fails ends those in it, never the engine
+            self._runner.abandon()
             for answer in answers:
                 self._break(answer, error)
             return

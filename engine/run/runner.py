@@ -102,6 +102,11 @@ class Runner:
             key = slot.key[: slot.prefill.done]
             self._keep(slot, caches, np.concatenate([key, np.asarray(written, np.int64)]))
 
+    def abandon(self) -> None:
+        """After a step that failed: all that decodes, whatever state it was left in."""
+        self._slots = {name: slot for name, slot in self._slots.items() if slot.rows is None}
+        self._rows.clear()
+
     def prefill(self, request_id: str) -> Iterator[Step]:
         """Everything up to and including the launch of the first token. Yields after each piece of work."""
         slot = self._slots[request_id]

@@ -323,16 +323,24 @@ def test_a_form_that_becomes_too_much_fails_alone(crowd, monkeypatch):
 
 
 def test_a_step_without_memory_fails_those_in_it_and_the_engine_serves_on(crowd, monkeypatch, caplog):
-    step, steps = Rows.step, []
+    step, leave = Rows.step, Rows.leave
+    steps, doomed = [], set()
 
     def hungry(self, *arguments):
         steps.append(1)
         logits = step(self, *arguments)
         if len(steps) == 12:
+            doomed.update(self.names)
             raise RuntimeError("[metal::malloc] Attempting to allocate 64 bytes, more than there are.")
         return logits
 
+    def lost(self, name):
+        if name in doomed:
+            raise RuntimeError("What the step has left behind cannot be read.")
+        return leave(self, name)
+
     monkeypatch.setattr(Rows, "step", hungry)
+    monkeypatch.setattr(Rows, "leave", lost)
     for name in "abc":
         crowd.ask(name, max_tokens=40)
     crowd.ask("d", 3 * CHUNK, turn=12, max_tokens=5)
