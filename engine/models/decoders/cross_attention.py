@@ -48,8 +48,16 @@ class Sight:
         return self.pictures is None and self.keys is None
 
     @property
-    def state(self) -> list[mx.array]:
-        return [] if self.keys is None else [self.keys, self.values, self.seen]
+    def state(self) -> tuple[Any, ...]:
+        """Where its gaze is, and what it looks at, once there are keys of that."""
+        gaze = (self.gaze.first, self.gaze.begun, self.gaze.amid)
+        return gaze if self.keys is None else (*gaze, self.keys, self.values, self.seen)
+
+    @state.setter
+    def state(self, value: Sequence[Any]) -> None:
+        first, begun, amid, *looked = value
+        self.gaze = Gaze(first, begun, amid)
+        self.keys, self.values, self.seen = looked or (None, None, None)
 
     def step(self) -> mx.array:
         """(L, N); from then on what the last token sees, which later tokens see too."""
@@ -64,8 +72,15 @@ class CrossCache(_BaseCache):
         self.rows = list(rows or [Sight()])
 
     @property
-    def state(self) -> list[mx.array]:
-        return [array for row in self.rows for array in row.state]
+    def state(self) -> list[tuple[Any, ...]]:
+        """One a row."""
+        return [row.state for row in self.rows]
+
+    @state.setter
+    def state(self, value: Sequence[Sequence[Any]]) -> None:
+        self.rows = [Sight() for _ in value]
+        for row, state in zip(self.rows, value, strict=True):
+            row.state = state
 
     @property
     def keys(self) -> mx.array | None:
@@ -74,7 +89,7 @@ class CrossCache(_BaseCache):
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.state)
+        return sum(part.nbytes for row in self.rows for part in row.state if isinstance(part, mx.array))
 
     def empty(self) -> bool:
         return all(row.blind for row in self.rows)
