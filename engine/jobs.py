@@ -12,12 +12,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from engine.api.conversion import ConvertModel
 from engine.api.errors import HubError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, LocalModel, Progress, Stage
 from engine.api.model_facts import PictureCut
 from engine.api.request import (
     CacheStats,
-    ConvertModel,
     DescribeModel,
     Image,
     ListModels,

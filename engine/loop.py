@@ -9,12 +9,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from engine import jobs
+from engine.api.conversion import ConvertModel
 from engine.api.errors import BusyError, ClosedError, EngineError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, ModelInfo, Status
 from engine.api.request import (
     CacheStats,
     Cancel,
-    ConvertModel,
     DescribeModel,
     GenerateRequest,
     ListModels,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from engine.api.errors import EngineError
+from engine.api.conversion import ConvertModel
 from engine.api.events import (
     Accepted,
     Event,
@@ -25,7 +26,6 @@ from engine.api.events import (
 )
 from engine.api.request import (
     Cancel,
-    ConvertModel,
     DescribeModel,
     GenerateRequest,
     ListModels,

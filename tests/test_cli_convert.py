@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.api.conversion import ConvertModel, FloatType
 from engine.api.errors import DiskError
 from engine.api.events import Finished, FinishReason, Progress, Stage
 from engine.api.quantization import PackingMode, Quantization, Recipe
-from engine.api.request import ConvertModel, FloatType
 from engine.cli import main
 from tests.fake_engine import INFO, FakeEngine, fail
 

@@ -239,6 +239,10 @@ class Finished:
     """After `CacheStats` and `ResetCaches`."""
     choices: tuple[ChoiceEnd, ...] = ()
     """Of answers, one or several, in their order."""
+    token_ids: tuple[int, ...] = ()
+    """After `CountTokens`: the prompt, with a token for each place that a picture takes."""
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    """After `EmbedRequest`: one of length 1 for each text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the engine is, sent to whoever loads or unloads a model, just before that request ends."""
+    """How the engine is, sent to whoever watches it, and to whoever loads or unloads a model just before that ends."""
 
     request_id: str
     model: ModelInfo | None
@@ -269,6 +273,8 @@ class Status:
     """In use by MLX now."""
     running: int
     waiting: int
+    loading: str = ""
+    """The source that is being loaded; empty when none is."""
 
 
 Event = Accepted | Progress | TextDelta | ThinkingDelta | ToolCallDelta | Finished | Failed | Status

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from engine.api.conversion import ConvertModel
 from engine.api.errors import RequestError
-from engine.api.quantization import Quantization
 from engine.api.response_format import ResponseFormat
-from engine.api.settings import SamplingSettings
-from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
+from engine.api.settings import SamplingSettings, check_resize_shape
+from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult, check_choice
 
 MOST_LOGPROBS = 20
 MOST_CHOICES = 16
+MOST_TEXTS = 2048
 
 
 class Role(Enum):
@@ -141,6 +142,9 @@ class GenerateRequest:
     n: int = 1
     """How many answers, 1..16, drawn side by side from one reading of the prompt; with a seed, the first by that seed
     and each further one by the next."""
+    model: str = ""
+    """The `LoadModel.source` it is meant for: with another loaded when its turn comes, it fails with the code
+    `model_changed`. Empty is whichever is loaded."""
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -155,24 +159,47 @@ class GenerateRequest:
             )
         if self.top_logprobs and not self.logprobs:
             raise RequestError("top_logprobs is asked for without logprobs.", "Ask for both, or leave both out.")
-        if self.resize_shape is not None and min(self.resize_shape) < 1:
-            raise RequestError(f"resize_shape is {self.resize_shape}; both have to be at least 1.", "Leave it out.")
+        check_resize_shape(self.resize_shape)
         if self.thinking_budget is not None and self.thinking_budget < 0:
             raise RequestError(
                 f"thinking_budget is {self.thinking_budget}; it has to be at least 0.", "Leave it out for no limit."
             )
         if not 1 <= self.n <= MOST_CHOICES:
             raise RequestError(f"n is {self.n}; it has to be between 1 and {MOST_CHOICES}.", "Leave it out for one.")
-        self._check_tools()
+        check_choice(self.tools, self.tool_choice)
 
-    def _check_tools(self) -> None:
-        names = [tool.name for tool in self.tools]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise RequestError(f"There are several tools called {', '.join(sorted(twice))}.", "Rename them.")
-        if isinstance(self.tool_choice, str) and self.tool_choice not in names:
-            raise RequestError(f"There is no tool called {self.tool_choice!r}.", "Name one of the tools given.")
-        if self.tool_choice is ToolChoice.REQUIRED and not names:
-            raise RequestError("A tool has to be called, but none is given.", "Give tools, or leave the choice out.")
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """What a prompt comes to, its media expanded, without an answer; answered with `Finished.token_ids` and, in
+    `Finished.usage`, how many they are."""
+
+    prompt: tuple[Message, ...] | RenderedPrompt
+    tools: tuple[Tool, ...] = ()
+    template_options: tuple[tuple[str, object], ...] = ()
+    resize_shape: tuple[int, int] | None = None
+    """All three as in `GenerateRequest`."""
+    model: str = ""
+    tenant: str = ""
+
+    def __post_init__(self) -> None:
+        check_resize_shape(self.resize_shape)
+        check_choice(self.tools, ToolChoice.AUTO)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """What texts mean, as vectors of length 1; answered with `Finished.embeddings`, one for each text."""
+
+    texts: tuple[str, ...]
+    model: str = ""
+    tenant: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.texts) <= MOST_TEXTS:
+            raise RequestError(f"There are {len(self.texts)} texts; 1 to {MOST_TEXTS} can be embedded at once.")
+        if "" in self.texts:
+            raise RequestError("A text to be embedded is empty.", "Leave it out.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +244,11 @@ class DescribeModel:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """How the engine is: a `Status` at once and one at each change, until cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheStats:
     """What the loaded model's caches hold and have saved; answered with `Finished.cache`."""
 
@@ -231,38 +263,6 @@ class RemoveModel:
     """Delete a downloaded repository from the Hub cache. The starter and folders are never deleted."""
 
     repo_id: str
-
-
-class FloatType(Enum):
-    """What weights that are not packed are stored as."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-@dataclass(frozen=True, slots=True)
-class ConvertModel:
-    """Write a model anew in the form of mlx-community, packed or unpacked; answered with `Finished.path`,
-    `Finished.model` and, in `Finished.notes`, what could not be done as asked."""
-
-    source: str
-    """As for `LoadModel`."""
-    target: Path
-    """A folder that does not exist yet, or an empty one."""
-    quantization: Quantization | None = None
-    """How the text decoder is packed; towers and projectors stay as they are. `None` packs nothing."""
-    dequantize: bool = False
-    """Unpack a model that is packed."""
-    float_type: FloatType | None = None
-    """`None` leaves it to the model's own config."""
-    revision: str | None = None
-    download: bool = False
-    """Whether a repository that is not on this machine yet may be downloaded."""
-
-    def __post_init__(self) -> None:
-        if self.quantization is not None and self.dequantize:
-            raise RequestError("A model cannot be quantised and dequantised at once.", "Ask for one of the two.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +282,9 @@ class Cancel:
 
 Request = (
     GenerateRequest
+    | CountTokens
+    | EmbedRequest
+    | WatchStatus
     | LoadModel
     | UnloadModel
     | PullModel

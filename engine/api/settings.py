@@ -84,6 +84,12 @@ def _check_biases(biases: tuple[tuple[int, float], ...]) -> None:
             raise RequestError(f"logit_bias names token {token} twice.", "Keep one of the two.")
 
 
+def check_resize_shape(shape: tuple[int, int] | None) -> None:
+    """Of height and width that pictures are to fit into. Raises `RequestError`."""
+    if shape is not None and min(shape) < 1:
+        raise RequestError(f"resize_shape is {shape}; both have to be at least 1.", "Leave it out.")
+
+
 class KVScheme(Enum):
     """How keys and values are kept in few bits."""
 

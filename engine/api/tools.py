@@ -5,7 +5,7 @@ Plain data; knows nothing of any model's way of writing a call.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -82,6 +82,17 @@ class ToolResult:
 
     id: str
     text: str
+
+
+def check_choice(tools: Sequence[Tool], choice: ToolChoice | str) -> None:
+    """Raises `RequestError` for tools of one name, or a choice that none of them can meet."""
+    names = [tool.name for tool in tools]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise RequestError(f"There are several tools called {', '.join(sorted(twice))}.", "Rename them.")
+    if isinstance(choice, str) and choice not in names:
+        raise RequestError(f"There is no tool called {choice!r}.", "Name one of the tools given.")
+    if choice is ToolChoice.REQUIRED and not names:
+        raise RequestError("A tool has to be called, but none is given.", "Give tools, or leave the choice out.")
 
 
 def canonical(text: str, what: str) -> str:

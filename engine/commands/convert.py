@@ -6,10 +6,10 @@ Knows nothing of how weights are packed.
 import argparse
 from pathlib import Path
 
+from engine.api.conversion import ConvertModel, FloatType
 from engine.api.errors import RequestError
 from engine.api.events import Finished, Progress
 from engine.api.quantization import PackingMode, Quantization, Recipe
-from engine.api.request import ConvertModel, FloatType
 from engine.commands.arguments import Parser, add_output_flags
 from engine.commands.context import Context
 from engine.commands.interrupt import INTERRUPTED, cancelled_by_interrupt

@@ -9,8 +9,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from engine.api.conversion import ConvertModel, FloatType
 from engine.api.errors import CheckpointError, RequestError
-from engine.api.request import ConvertModel, FloatType
 from engine.loading.config import text_config
 from engine.loading.converted_config import converted_config
 from engine.loading.packing import Packings, choose_packings, pack

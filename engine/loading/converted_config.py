@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.api.request import ConvertModel
+from engine.api.conversion import ConvertModel
 from engine.loading.config import TEXT_KEYS, normalise, text_config
 from engine.loading.packing import Packings
 from engine.loading.source_names import HEAD, SourceNames, in_order

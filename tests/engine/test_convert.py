@@ -2,10 +2,11 @@
 
 import pytest
 
+from engine.api.conversion import ConvertModel
 from engine.api.errors import Fault
 from engine.api.events import Finished, FinishReason, Progress, Stage
 from engine.api.quantization import Quantization
-from engine.api.request import ConvertModel, GenerateRequest, LoadModel, Message, Role, Text
+from engine.api.request import GenerateRequest, LoadModel, Message, Role, Text
 from engine.api.settings import EngineSettings
 from engine.host import EngineHost
 from engine.loading.source_names import in_order

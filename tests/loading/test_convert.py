@@ -12,9 +12,9 @@ from mlx.utils import tree_flatten
 from mlx_lm.convert import mixed_quant_predicate_builder
 from mlx_lm.utils import load_model, quantize_model
 
+from engine.api.conversion import ConvertModel, FloatType
 from engine.api.errors import CheckpointError, DiskError, EngineError, InternalError, RequestError
 from engine.api.quantization import PackingMode, Quantization, Recipe
-from engine.api.request import ConvertModel, FloatType
 from engine.loading import convert_files
 from engine.loading.checkpoint import materialise, prepare
 from engine.loading.convert import plan_conversion

@@ -19,9 +19,9 @@ import torch
 from mlx_lm.models.switch_layers import SwitchLinear
 from PIL import Image
 
+from engine.api.conversion import ConvertModel
 from engine.api.errors import CheckpointError, MediaError
 from engine.api.quantization import Quantization
-from engine.api.request import ConvertModel
 from engine.device import Device, DeviceKind
 from engine.loading.convert import plan_conversion
 from engine.loading.convert_files import write

@@ -7,8 +7,8 @@ import mlx.nn as nn
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
+from engine.api.conversion import ConvertModel
 from engine.api.quantization import PackingMode, Quantization, Recipe
-from engine.api.request import ConvertModel
 from engine.device import Device, DeviceKind
 from engine.loading.convert import plan_conversion
 from engine.loading.convert_files import write
