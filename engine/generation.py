@@ -176,7 +176,7 @@ class Generation:
 
     def _take_one(self, answer: Answer, choice: Choice, token: TokenLogprob) -> None:
         choice.token_ids.append(token.token_id)
-        choice.unsent.append(token)
+        choice.unsent.append(self._session.form.told(token, answer.request))
         if token.token_id in self._end_ids:
             self._end(answer, choice, FinishReason.STOP)
             return
@@ -220,6 +220,7 @@ class Generation:
                 choice.end,
                 choice.usage(prompt),
                 self._session.regions(answer.prompt, choice.token_ids) if answer.prompt else (),
+                stop=choice.text.stop_met if choice.text else "",
             )
             for choice in answer.choices
         ]

@@ -3,6 +3,7 @@
 Each request gets `Accepted` first, then any number of the others, then exactly one of `Finished` and `Failed`.
 """
 
+import builtins
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -168,8 +169,15 @@ class Progress:
 class TokenLogprob:
     token_id: int
     logprob: float
-    alternatives: tuple[tuple[int, float], ...] = ()
-    """The likeliest tokens there, the first first, each with its log-probability; the one chosen need not be one."""
+    alternatives: tuple["TokenLogprob", ...] = ()
+    """The likeliest tokens there, the first first; the one chosen need not be one. They have none themselves."""
+    bytes: builtins.bytes = b""
+    """What the token is written as, where log-probabilities were asked for; often no whole characters."""
+
+    @property
+    def text(self) -> str:
+        r"""The same as text, with `\xe2` for a byte that is no character's."""
+        return self.bytes.decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +223,8 @@ class ChoiceEnd:
     reason: FinishReason
     usage: Usage = Usage()
     regions: tuple[Region, ...] = ()
+    stop: str = ""
+    """Which of the stop strings ended it, if one did."""
 
 
 @dataclass(frozen=True, slots=True)

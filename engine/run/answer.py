@@ -6,8 +6,10 @@ Knows nothing of sequences, caches or events.
 from typing import Any
 
 from engine.api.errors import RequestError
+from engine.api.events import TokenLogprob
 from engine.api.request import GenerateRequest
 from engine.constrain.thinking import ThinkingBlock
+from engine.run.spelling import Spelling
 from engine.run.text import TextStream
 from engine.run.thinking import ThinkingBudget, find_thinking
 from engine.run.tools import NO_FORMAT, CallReader, find_tool_format, offered_tools
@@ -20,6 +22,7 @@ class AnswerForm:
         self._tokenizer = tokenizer
         self._thinking = find_thinking(tokenizer, template)
         self._tools = find_tool_format(tokenizer, template)
+        self._spelling = Spelling(tokenizer)
         self._control = frozenset(tokenizer.all_special_ids) - self._ids(self._thinking.words if self._thinking else ())
 
     def stream(self, request: GenerateRequest, prompt: str) -> TextStream:
@@ -57,6 +60,10 @@ class AnswerForm:
         start_ids, end_ids = self._encode(self._thinking.start), self._encode(end)
         is_open = self._thinking.at(prompt).open
         return ThinkingBlock(tuple(start_ids), tuple(end_ids), end, self._tokenizer.decode, is_open)
+
+    def told(self, token: TokenLogprob, request: GenerateRequest) -> TokenLogprob:
+        """A token of that answer as it is told of."""
+        return self._spelling.spell(token) if request.logprobs else token
 
     def _encode(self, word: str) -> list[int]:
         return list(self._tokenizer.encode(word, add_special_tokens=False))

@@ -37,9 +37,9 @@ class Draw:
         logprob = 0.0 if self.logprob is None else float(np.asarray(self.logprob)[0])
         return TokenLogprob(int(self.token.item()), logprob, self._alternatives())
 
-    def _alternatives(self) -> tuple[tuple[int, float], ...]:
+    def _alternatives(self) -> tuple[TokenLogprob, ...]:
         if self.likeliest is None:
             return ()
         tokens, logprobs = np.asarray(self.likeliest.tokens)[0], np.asarray(self.likeliest.logprobs)[0]
         pairs = zip(tokens.tolist(), logprobs.tolist(), strict=True)
-        return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+        return tuple(TokenLogprob(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[1], pair[0])))

@@ -70,7 +70,12 @@ class TextStream:
         self._thinking_tokens = 0
         self.thinking = thinking is not None and thinking.open
         self.answering = False
-        self.stopped = False
+        self.stop_met = ""
+        """The stop string that came."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop_met != ""
 
     @property
     def thinking_tokens(self) -> int:
@@ -155,7 +160,7 @@ class TextStream:
             self._leave_call(pieces, word, edge)
         match edge:
             case Edge.STOP:
-                self._held, self.stopped = "", True
+                self._held, self.stop_met = "", word
             case Edge.THINK:
                 self.thinking = True
             case Edge.ANSWER:

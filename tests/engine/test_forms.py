@@ -64,6 +64,8 @@ def test_limits_and_stop_strings_end_it_as_they_do_others(client):
     assert len(cut.text) == 7
     stopped = ask(client, question(form, stop=("b",)))
     assert stopped.end().reason is FinishReason.STOP
+    assert [choice.stop for choice in stopped.end().choices] == ["b"]
+    assert [choice.stop for choice in cut.end().choices] == [""]
     assert set(stopped.text) <= {"a"}
 
 
@@ -92,6 +94,8 @@ def test_alternatives_come_with_their_tokens(client):
     assert len(tokens) >= 5
     for token in tokens:
         assert len(token.alternatives) == 3
-        logprobs = [logprob for _, logprob in token.alternatives]
+        logprobs = [alternative.logprob for alternative in token.alternatives]
         assert logprobs == sorted(logprobs, reverse=True)
         assert token.logprob <= logprobs[0]
+        assert all(alternative.bytes for alternative in token.alternatives)
+    assert b"".join(token.bytes for token in tokens[:5]).decode() == recorder.text

@@ -114,8 +114,8 @@ def test_alternatives_are_the_likeliest_of_the_models_own(logits):
     order = np.argsort(-logprobs)[:5]
     assert found.token_id == 5
     assert found.logprob == pytest.approx(logprobs[5], abs=1e-5)
-    assert [token for token, _ in found.alternatives] == order.tolist()
-    np.testing.assert_allclose([value for _, value in found.alternatives], logprobs[order], atol=1e-5)
+    assert [token.token_id for token in found.alternatives] == order.tolist()
+    np.testing.assert_allclose([token.logprob for token in found.alternatives], logprobs[order], atol=1e-5)
     assert len(draw.arrays()) == 4
 
 
@@ -130,7 +130,7 @@ def test_nothing_is_computed_that_was_not_asked_for(logits, logprobs, alternativ
 
 def test_more_alternatives_than_tokens_are_all_tokens():
     draw = sampler(SamplingSettings(temperature=0.0), alternatives=20).draw(mx.array([[0.0, 1.0, 2.0]]))
-    assert [token for token, _ in draw.read().alternatives] == [2, 1, 0]
+    assert [token.token_id for token in draw.read().alternatives] == [2, 1, 0]
 
 
 def test_a_forced_token_is_drawn_and_remembered(logits):

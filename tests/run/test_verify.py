@@ -87,7 +87,7 @@ def sampler(settings, held, seed=11):
 
 def read(draw):
     token = draw.read()
-    return token.token_id, round(token.logprob, 4), tuple(number for number, _ in token.alternatives)
+    return token.token_id, round(token.logprob, 4), tuple(other.token_id for other in token.alternatives)
 
 
 def plain(chooser, length=LENGTH):
