@@ -24,6 +24,7 @@ from engine.api.request import (
     LoadModel,
     PullModel,
     RemoveModel,
+    Request,
     ResetCaches,
     UnloadModel,
 )
@@ -53,6 +54,24 @@ class ModelSeat(Protocol):
     def vacate(self) -> None: ...
 
     def seat(self, session: "Session") -> None: ...
+
+
+def side_job(request_id: str, request: Request, settings: EngineSettings, device: Device, seat: ModelSeat) -> Job:
+    """One that runs beside answers. Raises `RequestError` for a request that is none."""
+    match request:
+        case PullModel():
+            return pull(request_id, request, settings)
+        case ListModels():
+            return list_models(request_id, request, settings)
+        case DescribeModel():
+            return describe_model(request_id, request, settings, device, seat)
+        case RemoveModel():
+            return remove_model(request_id, request, settings)
+        case CacheStats() | ResetCaches():
+            return cache_stats(request_id, request, seat)
+        case ConvertModel():
+            return convert(request_id, request, settings)
+    raise RequestError(f"{type(request).__name__} is not supported.", "Update Fovea.", code="unsupported")
 
 
 def load(request_id: str, request: LoadModel, settings: EngineSettings, device: Device, seat: ModelSeat) -> Job:

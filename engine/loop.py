@@ -6,28 +6,25 @@ Knows nothing of Qt, HTTP or terminals. Cheap to import: what is heavy is import
 import gc
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine import jobs
-from engine.api.conversion import ConvertModel
+from engine import jobs, readings
 from engine.api.errors import BusyError, ClosedError, EngineError, NoModelError, RequestError
 from engine.api.events import Finished, FinishReason, ModelInfo, Status
 from engine.api.request import (
-    CacheStats,
     Cancel,
-    DescribeModel,
+    CountTokens,
+    EmbedRequest,
     GenerateRequest,
-    ListModels,
     LoadModel,
-    PullModel,
-    RemoveModel,
-    ResetCaches,
     UnloadModel,
+    WatchStatus,
 )
 from engine.api.settings import EngineSettings
 from engine.device import Device, open_device
 from engine.inbox import Envelope, Inbox
 from engine.outbox import Outbox, as_engine_error
+from engine.watchers import Watchers
 
 if TYPE_CHECKING:
     from engine.generation import Generation
@@ -37,6 +34,15 @@ log = logging.getLogger("fovea.engine")
 
 POLL_S = 0.05
 """How long the loop sleeps when all that is under way waits for a network."""
+
+
+class Exclusive(NamedTuple):
+    """What nothing else that needs the loaded model runs beside."""
+
+    request_id: str
+    job: jobs.Job
+    loading: str = ""
+    """The source that it loads."""
 
 
 class EngineLoop:
@@ -50,10 +56,13 @@ class EngineLoop:
         self._session: Session | None = None
         self._queue: deque[Envelope] = deque()
         """In order of arrival: loading a model waits for the answers before it, and holds up those after it."""
-        self._exclusive: tuple[str, jobs.Job] | None = None
+        self._exclusive: Exclusive | None = None
+        self._readings: dict[str, jobs.Job] = {}
+        """Of the loaded model, each a piece at a time, in turns."""
         self._side: dict[str, jobs.Job] = {}
         self._waiting = False
         """Whether none of the side jobs had anything to do in the last step."""
+        self._watchers = Watchers(self._outbox.emit)
 
     def run(self) -> None:
         """Until the client is closed. Returns only when every request has had its terminal event."""
@@ -102,7 +111,11 @@ class EngineLoop:
 
     @property
     def _working(self) -> bool:
-        return bool(self._exclusive or self._queue or (self._generation and not self._generation.idle))
+        return bool(self._exclusive or self._queue or not self._model_idle)
+
+    @property
+    def _model_idle(self) -> bool:
+        return not self._readings and (self._generation is None or self._generation.idle)
 
     @property
     def _busy(self) -> bool:
@@ -115,36 +128,26 @@ class EngineLoop:
         self._outbox.open(letter.request_id, letter.sink)
         if self._broken is not None:
             self._outbox.fail(letter.request_id, self._broken)
-        elif isinstance(letter.request, GenerateRequest | LoadModel | UnloadModel):
+        elif isinstance(letter.request, GenerateRequest | CountTokens | EmbedRequest | LoadModel | UnloadModel):
             self._queue.append(letter)
+        elif isinstance(letter.request, WatchStatus):
+            self._watchers.add(letter.request_id)
         else:
             self._start_side_job(letter)
 
     def _start_side_job(self, envelope: Envelope) -> None:
         name, request = envelope.request_id, envelope.request
-        match request:
-            case PullModel():
-                self._side[name] = jobs.pull(name, request, self._settings)
-            case ListModels():
-                self._side[name] = jobs.list_models(name, request, self._settings)
-            case DescribeModel():
-                self._side[name] = jobs.describe_model(name, request, self._settings, self._device, self)
-            case RemoveModel():
-                self._side[name] = jobs.remove_model(name, request, self._settings)
-            case CacheStats() | ResetCaches():
-                self._side[name] = jobs.cache_stats(name, request, self)
-            case ConvertModel():
-                self._side[name] = jobs.convert(name, request, self._settings)
-            case _:
-                kind = type(request).__name__
-                self._outbox.fail(name, RequestError(f"{kind} is not supported.", "Update Fovea.", code="unsupported"))
+        try:
+            self._side[name] = jobs.side_job(name, request, self._settings, self._device, self)
+        except RequestError as error:
+            self._outbox.fail(name, error)
 
     def _cancel(self, request_id: str) -> None:
         if not self._outbox.is_open(request_id):
             return
         if self._generation is not None:
             self._generation.cancel(request_id)
-        was_exclusive = self._exclusive is not None and self._exclusive[0] == request_id
+        was_exclusive = self._exclusive is not None and self._exclusive.request_id == request_id
         self._drop(request_id)
         if was_exclusive:
             self._outbox.emit(self._status(request_id))
@@ -152,11 +155,13 @@ class EngineLoop:
 
     def _drop(self, request_id: str) -> None:
         """Let go of whatever is under way for a request, without a word."""
-        if self._exclusive is not None and self._exclusive[0] == request_id:
-            self._exclusive[1].close()
+        if self._exclusive is not None and self._exclusive.request_id == request_id:
+            self._exclusive.job.close()
             self._exclusive = None
-        if request_id in self._side:
-            self._side.pop(request_id).close()
+        for jobs_under_way in (self._side, self._readings):
+            if request_id in jobs_under_way:
+                jobs_under_way.pop(request_id).close()
+        self._watchers.drop(request_id)
         self._queue = deque(envelope for envelope in self._queue if envelope.request_id != request_id)
         if self._generation is not None:
             self._generation.drop(request_id)
@@ -166,44 +171,65 @@ class EngineLoop:
     def _step(self) -> None:
         self._start_what_may_start()
         if self._exclusive is not None:
-            name, job = self._exclusive
+            name, job, _ = self._exclusive
             if self._advance(name, job, with_status=True):
                 self._exclusive = None
         self._waiting = True
         for name, job in list(self._side.items()):
             if self._advance(name, job):
                 self._side.pop(name, None)
+        self._read_on()
         if self._generation is not None and not self._generation.idle:
             self._generation.step()
+        self._tell_watchers()
+
+    def _read_on(self) -> None:
+        """A piece of the reading whose turn it is."""
+        if self._readings:
+            name = next(iter(self._readings))
+            job = self._readings.pop(name)
+            if not self._advance(name, job):
+                self._readings[name] = job
 
     def _start_what_may_start(self) -> None:
         while self._queue and self._exclusive is None:
             envelope = self._queue[0]
-            if isinstance(envelope.request, GenerateRequest):
+            request = envelope.request
+            if isinstance(request, GenerateRequest | CountTokens | EmbedRequest):
                 self._queue.popleft()
-                self._start_answer(envelope, envelope.request)
-            elif self._generation is None or self._generation.idle:
+                try:
+                    self._start_with_model(envelope, request)
+                except (NoModelError, RequestError, BusyError) as error:
+                    self._outbox.fail(envelope.request_id, error)
+            elif self._model_idle:
                 self._queue.popleft()
                 self._start_exclusive(envelope)
             else:
                 return
 
-    def _start_answer(self, envelope: Envelope, request: GenerateRequest) -> None:
-        if self._generation is None:
-            error = NoModelError("No model is loaded.", "Choose a model first.")
-            self._outbox.fail(envelope.request_id, error)
-            return
-        try:
+    def _start_with_model(self, envelope: Envelope, request: GenerateRequest | CountTokens | EmbedRequest) -> None:
+        """Raises `NoModelError`, `BusyError`, and `RequestError` where another model is meant than is loaded."""
+        if self._session is None or self._generation is None:
+            raise NoModelError("No model is loaded.", "Choose a model first.")
+        if request.model and request.model != self._session.info.source:
+            raise RequestError(
+                "Another model has been loaded than this was meant for.", "Ask again.", code="model_changed"
+            )
+        if isinstance(request, GenerateRequest):
             self._generation.add(envelope, request)
-        except BusyError as error:
-            self._outbox.fail(envelope.request_id, error)
+        elif len(self._readings) >= self._settings.max_waiting:
+            raise BusyError("As many texts wait to be read as may.", "Ask again when some of them are read.")
+        else:
+            name = envelope.request_id
+            self._readings[name] = readings.reading(name, request, self._session, self._settings)
 
     def _start_exclusive(self, envelope: Envelope) -> None:
         name, request = envelope.request_id, envelope.request
         if isinstance(request, LoadModel):
-            self._exclusive = (name, jobs.load(name, request, self._settings, self._device, self))
+            job = jobs.load(name, request, self._settings, self._device, self)
+            self._exclusive = Exclusive(name, job, loading=request.source)
         else:
-            self._exclusive = (name, jobs.unload(name, request, self))
+            self._exclusive = Exclusive(name, jobs.unload(name, request, self))
 
     def _advance(self, request_id: str, job: jobs.Job, *, with_status: bool = False) -> bool:
         """One piece of a job; whether that was its last."""
@@ -222,12 +248,17 @@ class EngineLoop:
         self._outbox.emit(event)
         return isinstance(event, Finished)
 
-    def _status(self, request_id: str) -> Status:
+    def _tell_watchers(self) -> None:
+        if self._watchers:
+            loading = self._exclusive.loading if self._exclusive else ""
+            self._watchers.tell(self._status("", loading))
+
+    def _status(self, request_id: str, loading: str = "") -> Status:
         import mlx.core as mx
 
         info: ModelInfo | None = self._session.info if self._session else None
         running, waiting = (self._generation.running, self._generation.waiting) if self._generation else (0, 0)
-        return Status(request_id, info, mx.get_active_memory(), running, waiting)
+        return Status(request_id, info, mx.get_active_memory(), running, waiting, loading)
 
     # ---- the end
 

@@ -6,8 +6,8 @@ Requests come through a real client and a real inbox, and each gets exactly one 
 import threading
 from collections.abc import Callable, Iterator
 
-from engine.api.errors import EngineError
 from engine.api.conversion import ConvertModel
+from engine.api.errors import EngineError
 from engine.api.events import (
     Accepted,
     Event,
