@@ -3,7 +3,7 @@
 Anyone may read it from any thread at any time: nothing here waits.
 """
 
-from engine.api.events import Accepted, Event, Failed, Finished, ModelInfo, Status
+from engine.api.events import Event, ModelInfo, Status
 from engine.api.request import WatchStatus
 from engine.client import EngineClient
 
@@ -40,10 +40,5 @@ class Board:
     def take(self, events: tuple[Event, ...]) -> None:
         """The engine's sink; one reference changes hands, which no lock has to guard."""
         for event in events:
-            match event:
-                case Status():
-                    self._status = event
-                case Failed():
-                    self._status = None
-                case Accepted() | Finished() | _:
-                    pass
+            if isinstance(event, Status):
+                self._status = event

@@ -93,6 +93,7 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "no_model": 503,
         "not_downloaded": 404,
         "not_enough_memory": 503,
+        "stopping": 503,
     }
 )
 _RETRY_S: Mapping[str, float] = MappingProxyType({"busy": 2.0, "model_changed": 1.0, "not_enough_memory": 10.0})

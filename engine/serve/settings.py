@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from engine.api.errors import RequestError
-from engine.api.request import MOST_LOGPROBS
+from engine.api.request import MOST_LOGPROBS, LoadModel
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -60,9 +60,9 @@ class Limits:
     """Text of all prompts that run or wait."""
     max_media_bytes: int = 2_000_000_000
     """Media of all of them, as they came."""
-    max_body_bytes: int = 100_000_000
+    max_body_bytes: int = 64_000_000
     """Of one request."""
-    max_reading_bytes: int = 400_000_000
+    max_reading_bytes: int = 256_000_000
     """Of all requests that are being read."""
     queue_s: float = 60.0
     """How long an answer may wait for its turn."""
@@ -97,6 +97,8 @@ class ServeSettings:
     """Of web pages that may ask, such as `http://localhost:3000`."""
     models: tuple[str, ...] | None = None
     """Ids that may be asked for; `None` is every model on this machine."""
+    loads: tuple[LoadModel, ...] = ()
+    """How models are loaded that take more than a name: a revision, a draft model, a folder anywhere."""
     switching: bool = True
     """Whether naming a model on this machine that is not loaded loads it."""
     template_options: tuple[tuple[str, object], ...] = ()
