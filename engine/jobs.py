@@ -88,7 +88,13 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
             wanted = replace(request, source=request.draft_model, revision=None)
             draft = request.draft_model, (yield from _folder(request_id, wanted, settings, scratch))
         opening = open_checkpoint(
-            request.source, folder, settings, device, reclaimable=seat.occupied_bytes, draft=draft
+            request.source,
+            folder,
+            settings,
+            device,
+            reclaimable=seat.occupied_bytes,
+            draft=draft,
+            adapter=request.adapter,
         )
         seat.vacate()
         for done, total in opening.materialise():

@@ -237,9 +237,12 @@ class Opening:
 
 
 def _fingerprint(checkpoint: Checkpoint, settings: EngineSettings) -> str:
-    if settings.cache.disk_dir is None or not checkpoint.folder.is_dir():
+    folders = (checkpoint.folder, checkpoint.adapter or checkpoint.folder)
+    if settings.cache.disk_dir is None or not all(folder.is_dir() for folder in folders):
         return ""
-    return fingerprint(checkpoint.folder, checkpoint.config, checkpoint.model, settings.cache)
+    return fingerprint(
+        checkpoint.folder, checkpoint.config, checkpoint.model, settings.cache, adapter=checkpoint.adapter
+    )
 
 
 def open_checkpoint(
@@ -250,11 +253,12 @@ def open_checkpoint(
     *,
     reclaimable: int,
     draft: tuple[str, Path] | None = None,
+    adapter: Path | None = None,
 ) -> Opening:
     """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded. `draft`:
-    source and folder of a model that guesses for this one."""
+    source and folder of a model that guesses for this one; `adapter`: the folder of one that is put onto this one."""
     started_at = time.monotonic()
-    checkpoint = prepare(source, folder, device, reclaimable=reclaimable)
+    checkpoint = prepare(source, folder, device, reclaimable=reclaimable, adapter=adapter)
     free = free_memory(device) + reclaimable
     guesses = None
     if draft is not None:

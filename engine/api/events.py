@@ -93,6 +93,8 @@ class ModelInfo:
     """What it is good and bad at, where that is known."""
     note: str = ""
     """Something about the loading that a person ought to know, such as weights widened on this device."""
+    adapter: str = ""
+    """The folder of the adapter that was put onto the weights; empty where there is none."""
     capabilities: Capabilities = field(default_factory=Capabilities)
     memory: tuple[ContextMemory, ...] = ()
     """After `DescribeModel`: at several lengths, the last of them the longest."""

@@ -214,6 +214,8 @@ class LoadModel:
     """Whether a repository that is not on this machine yet may be downloaded."""
     draft_model: str | None = None
     """A smaller model with the same tokenizer, named as `source` is, that guesses what this one will say."""
+    adapter: Path | None = None
+    """A folder with a LoRA adapter for the model, of mlx-lm's, mlx-vlm's or PEFT's."""
 
 
 @dataclass(frozen=True, slots=True)

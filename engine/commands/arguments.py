@@ -5,6 +5,7 @@ Knows nothing of what commands do.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.api.errors import RequestError
@@ -54,6 +55,7 @@ def add_model_flags(parser: Parser) -> None:
     group.add_argument(
         "--kv-group-size", type=at_least(1), metavar="N", help="numbers that share a scale: 32, 64 (default) or 128"
     )
+    group.add_argument("--adapter-path", type=Path, metavar="FOLDER", help="a LoRA adapter to put onto the model")
     group.add_argument("--draft-model", metavar="MODEL", help="a smaller one with the same tokens, that guesses ahead")
     group.add_argument("--no-lookup", action="store_true", help="never guess that what was said before is repeated")
     group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")

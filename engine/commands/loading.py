@@ -46,7 +46,14 @@ def load_model(context: Context, client: EngineClient, arguments: argparse.Names
     Raises the `EngineError` the loading failed with.
     """
     offline = context.offline or arguments.offline
-    request = LoadModel(arguments.model, arguments.revision, download=not offline, draft_model=arguments.draft_model)
+    adapter = arguments.adapter_path
+    request = LoadModel(
+        arguments.model,
+        arguments.revision,
+        download=not offline,
+        draft_model=arguments.draft_model,
+        adapter=adapter and adapter.expanduser(),
+    )
     streams_json = arguments.json and arguments.stream
     announcement = DownloadAnnouncement(context.terminal)
     with Exchange(client, request) as exchange, cancelled_by_interrupt(exchange) as interruption:

@@ -20,7 +20,6 @@ REFUSED = {
     "--quantized-kv-start": _NOT_YET,
     "--draft-kind": _NOT_YET,
     "--draft-block-size": _NOT_YET,
-    "--adapter-path": _NOT_YET,
     "--eos-tokens": f"{_NOT_YET}; --stop ends the answer at a text",
     "--quantize-activations": _NOT_YET,
     "--expert-cache-gb": _NOT_YET,

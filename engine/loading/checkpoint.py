@@ -16,6 +16,7 @@ from engine.api.errors import CheckpointError, MemoryRefused
 from engine.api.events import ModelInfo
 from engine.api.model_facts import Capabilities
 from engine.device import Device, DeviceKind, free_memory
+from engine.loading.adapter import Additions, fit, merge, put_beside, read_adapter
 from engine.loading.capabilities import capabilities, modalities
 from engine.loading.cpu import suit_cpu
 from engine.loading.generation import GenerationDefaults, generation_defaults
@@ -49,17 +50,22 @@ class Checkpoint:
     generation: GenerationDefaults
     info: ModelInfo
     weight_bytes: int
+    adapter: Path | None = None
+    """The folder of the adapter that was put onto the weights."""
 
 
-def prepare(source: str, folder: Path, device: Device | None, *, reclaimable: int = 0) -> Checkpoint:
+def prepare(
+    source: str, folder: Path, device: Device | None, *, reclaimable: int = 0, adapter: Path | None = None
+) -> Checkpoint:
     """Check and build the model in `folder`, reading no weights yet. Raises `CheckpointError` saying what is wrong.
 
     `reclaimable` bytes will be free once the model that is loaded now is gone; on a CPU they decide whether weights
-    can be widened. Without a `device` they stay as they lie on the disk.
+    can be widened. Without a `device` they stay as they lie on the disk. `adapter` is the folder of one for the model.
     """
     unbound = open_model(folder)
     plan, model = unbound.plan, unbound.model
-    widened = _join(unbound, device, reclaimable)
+    additions = {} if adapter is None else fit(read_adapter(adapter), unbound)
+    widened = _join(unbound, additions, device, reclaimable)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     for word in plan.family.ends:
@@ -78,8 +84,9 @@ def prepare(source: str, folder: Path, device: Device | None, *, reclaimable: in
         processor=plan.family.processor(folder, plan.config, tokenizer) if can.pictures else None,
         clips=plan.family.clips(folder, plan.config, tokenizer) if can.video else None,
         generation=replace(generation, eos_token_ids=frozenset(tokenizer.eos_token_ids)),
-        info=replace(info, device=device.name if device else "", note=note),
+        info=replace(info, device=device.name if device else "", note=note, adapter=str(adapter or "")),
         weight_bytes=info.weight_bytes,
+        adapter=adapter,
     )
 
 
@@ -97,8 +104,8 @@ def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
         yield done, checkpoint.weight_bytes
 
 
-def _join(unbound: Unbound, device: Device | None, reclaimable: int) -> Widened:
-    """Bind the lazy tensors to the module; returns how they were widened."""
+def _join(unbound: Unbound, additions: Additions, device: Device | None, reclaimable: int) -> Widened:
+    """Bind the lazy tensors, and what an adapter adds to them, to the module; returns how they were widened."""
     model = unbound.model
     widened = Widened(unbound.weights, unbound.packed)
     on_cpu = device is not None and device.kind is DeviceKind.CPU
@@ -106,7 +113,8 @@ def _join(unbound: Unbound, device: Device | None, reclaimable: int) -> Widened:
         besides = estimate(unbound.plan.config, 0).total
         widened = widen(unbound.weights, unbound.packed, free_memory(device) + reclaimable - besides)
     quantize(model, widened.packed)
-    bind(model, widened.weights)
+    bind(model, merge(additions, widened.weights, widened.packed))
+    put_beside(additions, model, widened.packed)
     if on_cpu:
         suit_cpu(model)
     model.eval()

@@ -14,21 +14,30 @@ from mlx.utils import tree_flatten
 
 import engine
 from engine.api.settings import CacheSettings
+from engine.loading.adapter import digest
 from engine.models.base import VisionLanguageModel
 
 FORMAT = 1
 """Of entries on the disk; one more when it changes."""
 
 
-def fingerprint(folder: Path, config: Mapping[str, Any], model: VisionLanguageModel, settings: CacheSettings) -> str:
+def fingerprint(
+    folder: Path,
+    config: Mapping[str, Any],
+    model: VisionLanguageModel,
+    settings: CacheSettings,
+    adapter: Path | None = None,
+) -> str:
     """Of the files in a model's folder, its config, the types of its weights, how caches are kept, and the code that
-    computes them. Weights are told by their names, sizes and times, not read."""
+    computes them. Weights are told by their names, sizes and times, not read; those of an `adapter`, which are small
+    and lie in files of one size after each training, are read."""
     facts = {
         "format": FORMAT,
         "files": _facts(path for path in folder.iterdir() if path.is_file()),
         "config": config,
         "weights": [(name, value.shape, str(value.dtype)) for name, value in tree_flatten(model.parameters())],
         "kept": [settings.kv_bits, settings.kv_quant_scheme.value, settings.kv_group_size, settings.max_kv_size],
+        "adapter": adapter and digest(adapter),
         "code": [mlx_lm.__version__, _code()],
     }
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -17,8 +17,8 @@ from engine.loading.weights import listed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
-_PREFIX = "base_model.model."
-_FIRST, _SECOND = ".lora_A.weight", ".lora_B.weight"
+PREFIX = "base_model.model."
+FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"
 
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -39,12 +39,12 @@ def merge_adapter(folder: Path, weights: Mapping[str, mx.array]) -> dict[str, mx
     merged = dict(weights)
     if not (folder / WEIGHTS).is_file():
         return merged
-    scale = _scale(folder)
+    scale = scale_of(folder)
     read_header(folder / WEIGHTS)
     found = mx.load(str(folder / WEIGHTS))
-    for name in [name for name in found if name.endswith(_FIRST)]:
-        first, second = found.pop(name), found.pop(name.removesuffix(_FIRST) + _SECOND, None)
-        target = name.removeprefix(_PREFIX).removesuffix(_FIRST) + ".weight"
+    for name in [name for name in found if name.endswith(FIRST)]:
+        first, second = found.pop(name), found.pop(name.removesuffix(FIRST) + SECOND, None)
+        target = name.removeprefix(PREFIX).removesuffix(FIRST) + ".weight"
         if second is None or target not in merged or target.removesuffix("weight") + "scales" in merged:
             raise _misfit(folder, [name])
         weight = merged[target]
@@ -58,13 +58,14 @@ def merge_adapter(folder: Path, weights: Mapping[str, mx.array]) -> dict[str, mx
     return merged
 
 
-def _scale(folder: Path) -> float:
+def scale_of(folder: Path) -> float:
+    """What PEFT multiplies the product of the two by. Raises `CheckpointError` for an adapter that is no plain one."""
     config = read_json(folder / CONFIG)
     odd = [name for name, plain in _PLAIN.items() if name in config and config[name] not in plain]
     if odd or not config.get("r"):
         raise CheckpointError(
-            f"The adapter beside the model's weights is of a kind that is not known here ({', '.join(odd) or 'r'}).",
-            "Choose a version of the model whose adapter is merged.",
+            f"The adapter in {folder} is of a kind that is not known here ({', '.join(odd) or 'r'}).",
+            "Choose a plain LoRA adapter, or a version of the model that it is merged into.",
         )
     rank = config["r"]
     return config["lora_alpha"] / (sqrt(rank) if config.get("use_rslora") else rank)

@@ -96,10 +96,11 @@ def load(
     """A model and its processor, from `starter`, a folder, or a Hub id, which is downloaded if need be.
 
     `kv_bits` keep the KV cache small, in the scheme `uniform` (2, 3, 4, 6 or 8, in groups of `kv_group_size`) or
-    `turboquant` (2, 3, 3.5 or 4). `draft_model` is a smaller one with the same tokens, that guesses ahead.
+    `turboquant` (2, 3, 3.5 or 4). `draft_model` is a smaller one with the same tokens, that guesses ahead;
+    `adapter_path` a folder with a LoRA adapter for the model.
     `settings` replace those of the environment. Raises an `EngineError` saying what is wrong.
     """
-    refuse("load", others | {"adapter_path": adapter_path}, OF_LOADING)
+    refuse("load", others, OF_LOADING)
     settings = _with_cache(
         settings or settings_from_environment(os.environ),
         max_kv_size=max_kv_size,
@@ -113,7 +114,8 @@ def load(
     host.start()
     try:
         draft = None if draft_model is None else str(draft_model)
-        request = LoadModel(source, revision, download=not is_offline(os.environ), draft_model=draft)
+        adapter = None if adapter_path is None else Path(adapter_path).expanduser()
+        request = LoadModel(source, revision, download=not is_offline(os.environ), draft_model=draft, adapter=adapter)
         with Exchange(host.client, request) as exchange:
             info = exchange.finish().model
         config, processor = _read(source, revision, settings)

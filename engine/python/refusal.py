@@ -16,7 +16,6 @@ OFF = (None, False)
 EMPTY = (None, [], ())
 
 OF_LOADING: Asks = {
-    "adapter_path": NOTHING,
     "lazy": OFF,
     "strict": (None, True),
     "trust_remote_code": OFF,
@@ -46,6 +45,7 @@ OF_GENERATING: Asks = {
 OF_BATCHES: Asks = {"group_by_shape": (None, False, True), "track_image_sizes": (None, False, True)}
 
 _INSTEAD = {
+    "adapter_path": "Give it to load.",
     "draft_model": "Give it to load.",
     "enable_thinking": "Give it to apply_chat_template.",
     "kv_bits": "Give it to load.",
