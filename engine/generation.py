@@ -170,18 +170,20 @@ class Generation:
 
     def _take(self, answer: Answer, choice: Choice, tokens: list[TokenLogprob]) -> None:
         answer.first_token_at = answer.first_token_at or time.monotonic()
-        for token in tokens:
+        is_complete = self._runner.is_complete(choice.row)
+        for number, token in enumerate(tokens, 1):
             if choice.end is None:
-                self._take_one(answer, choice, token)
+                self._take_one(answer, choice, token, is_last=is_complete and number == len(tokens))
 
-    def _take_one(self, answer: Answer, choice: Choice, token: TokenLogprob) -> None:
+    def _take_one(self, answer: Answer, choice: Choice, token: TokenLogprob, *, is_last: bool) -> None:
+        """`is_last`: the answer has the form it is held to, and no room for more."""
         choice.token_ids.append(token.token_id)
         choice.unsent.append(self._session.form.told(token, answer.request))
         if token.token_id in self._end_ids:
             self._end(answer, choice, FinishReason.STOP)
             return
         self._send(answer, choice, choice.text.push(token.token_id))
-        if choice.text.stopped:
+        if choice.text.stopped or is_last:
             self._end(answer, choice, FinishReason.STOP)
         elif len(choice.token_ids) >= answer.max_tokens:
             self._end(answer, choice, FinishReason.LENGTH)

@@ -134,6 +134,10 @@ class Runner:
                 outcomes |= self._guess(rows) if guesses else self._step(rows)
         return outcomes
 
+    def is_complete(self, request_id: str) -> bool:
+        """Whether what was handed out is all that the form of the answer has room for."""
+        return self._slots[request_id].sampler.complete
+
     def _join(self, name: str) -> None:
         slot = self._slots[name]
         prefill = slot.prefill

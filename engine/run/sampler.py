@@ -60,6 +60,8 @@ class Sampler:
         self._history = prompt if self._penalties else None
         self._answer = mx.zeros((0,), dtype=mx.int32) if self._ngram else None
         self._last: mx.array | None = None
+        self.complete = False
+        """Whether the last token that was accepted completed the form that the answer is held to: nothing follows."""
 
     @property
     def waits(self) -> bool:
@@ -71,24 +73,22 @@ class Sampler:
         """Whether a draw may hang on tokens having been accepted, not only on their having been drawn."""
         return self._constraint is not None or self._budget is not None
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the answer is complete in the form it is held to, and only its end may follow."""
-        return self._constraint is not None and self._constraint.stopped
-
     def accept(self, token: int) -> None:
         """Raises `RequestError` when the constraint becomes too much work."""
         if self._budget is not None:
             self._budget.accept(token)
         if self._constraint is not None:
             self._constraint.accept(token)
+            self.complete = self._constraint.stopped
 
     def draw(self, logits: mx.array, forced: int | None = None) -> Draw:
         """`logits` (1, V) of the next token, any float type. A `forced` token is drawn whatever they say, as is
-        what ends thinking at the end of its budget.
+        what ends thinking at the end of its budget. Behind an answer that is complete it is any token, for nobody.
 
         Raises `RequestError` for a bias of a token that the model has not, and what the constraint raises.
         """
+        if self.complete:
+            return Draw(mx.zeros((1,), dtype=mx.uint32))
         logits = logits.astype(mx.float32)
         if forced is None:
             forced = self._end_of_thinking()

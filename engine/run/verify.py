@@ -25,7 +25,7 @@ def _one_by_one(sampler: Sampler, logits: mx.array, tokens: Sequence[int]) -> li
     """In the runner's order: a token is accepted ahead of the next draw where the sampler waits, else behind it."""
     draws: list[Draw] = []
     for number, token in enumerate(tokens):
-        if draws and draws[-1].token.item() != token:
+        if sampler.complete or (draws and draws[-1].token.item() != token):
             break
         if waits := sampler.waits:
             sampler.accept(token)

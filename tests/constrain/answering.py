@@ -85,7 +85,7 @@ def play(samplers: Sequence[Sampler], logits: Logits, ends: frozenset[int], most
                 token = draw.read().token_id
                 rows[number].append(token)
                 samplers[number].accept(token)
-                ended[number] = token in ends or samplers[number].stopped
+                ended[number] = token in ends or samplers[number].complete
 
     def launch(drawn: list[mx.array] | None) -> list:
         found = logits(drawn)

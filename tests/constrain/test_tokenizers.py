@@ -103,6 +103,16 @@ def test_words_and_spaces(tokenizer, seed):
     assert answer(tokenizer, Regex("ab( ab){3}"), seed) == "ab ab ab ab"
 
 
+def test_an_end_that_the_tokenizer_does_not_know_is_not_needed(tokenizer):
+    ends = frozenset({len(VOCABULARY) + 3})
+    tokens = grammar_tokenizer(tokenizer, ends)
+    constraint = build_constraint(Choice(("yes no",)), tokens, ConstraintLimits())
+    sampler = Sampler(SAMPLED, mx.array([0]), seed=1, logprobs=False, constraint=constraint)
+    [ids] = play([sampler], lambda _: mx.zeros((1, len(VOCABULARY) + 7)), ends)
+    assert sampler.complete
+    assert tokenizer.decode(ids).strip() == "yes no"
+
+
 def test_tokens_that_cannot_be_read_byte_by_byte_are_refused(tmp_path):
     made = Tokenizer(models.WordPiece(vocab=VOCABULARY, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -69,6 +69,49 @@ def test_limits_and_stop_strings_end_it_as_they_do_others(client):
     assert set(stopped.text) <= {"a"}
 
 
+def test_a_complete_answer_ends_at_once(client):
+    """Without a token for the end, nor a wait for one: what it holds is the form and nothing else."""
+    recorder = ask(client, question(Regex("[a-d]{12}")))
+    end = recorder.end()
+    assert end.reason is FinishReason.STOP
+    assert (len(recorder.token_ids), end.usage.completion_tokens) == (12, 12)
+    exact = ask(client, question(Regex("[a-d]{12}"), max_tokens=12))
+    assert exact.end().reason is FinishReason.STOP, "complete, although there was no room for more"
+    assert exact.token_ids == recorder.token_ids
+
+
+def test_an_answer_that_may_go_on_ends_where_the_model_ends_it(client):
+    end = ask(client, question(Regex("[a-d]{3,}"), max_tokens=40)).end()
+    assert end.reason in (FinishReason.STOP, FinishReason.LENGTH)
+    assert end.usage.completion_tokens > 3
+
+
+def test_complete_answers_beside_longer_ones_leave_them_as_they_are(client):
+    alone = ask(client, question(None, max_tokens=30))
+    alone.end()
+    several = ask(client, question(Regex("[a-d]{5}|[e-h]{9}"), n=4))
+    beside = ask(client, question(None, max_tokens=30))
+    ends = several.end().choices
+    assert [choice.reason for choice in ends] == [FinishReason.STOP] * 4
+    assert {choice.usage.completion_tokens for choice in ends} <= {5, 9}
+    beside.end()
+    assert beside.token_ids == alone.token_ids
+
+
+def test_what_a_complete_answer_left_behind_is_found_again(client):
+    first = ask(client, question(Regex("[a-d]{12}x"), tenant="kept"))
+    first.end()
+    prompt = (Message(Role.USER, (Text("Hello"),)), Message(Role.ASSISTANT, (Text(first.text),)))
+    follow_up = (*prompt, Message(Role.USER, (Text("And?"),)))
+    warm = ask(client, GenerateRequest(follow_up, max_tokens=20, sampling=WARM, tenant="kept"))
+    cold = ask(client, GenerateRequest(follow_up, max_tokens=20, sampling=WARM, tenant="other"))
+    usage = warm.end().usage
+    plain = ask(client, question(None, max_tokens=1)).end().usage
+    assert usage.cached_tokens >= plain.prompt_tokens + 13, "the answer itself, to its last token"
+    assert cold.end().usage.cached_tokens == 0
+    assert warm.token_ids == cold.token_ids
+
+
 @pytest.mark.parametrize(
     ("form", "word", "code"),
     [

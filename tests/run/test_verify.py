@@ -142,6 +142,36 @@ def test_what_was_drawn_is_accepted_once_and_in_order():
     assert constraint.accepted[:LENGTH] == [token for token, *_ in said]
 
 
+class Ends(Odd):
+    """Complete after so many tokens; then nothing is allowed, and nothing may be asked."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length = length
+
+    @property
+    def stopped(self):
+        return len(self.accepted) >= self.length
+
+    def mask(self, size, drawn):
+        assert not self.stopped
+        return super().mask(size, drawn)
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+def test_no_guess_is_right_behind_a_complete_answer(length):
+    expected = [token for token, *_ in plain(sampler({"temperature": 0.0}, HELD["constraint that waits"]), 10)]
+    constraint = Ends(length)
+    chooser = sampler({"temperature": 0.0}, lambda: {"constraint": constraint})
+    first = chooser.draw(logits([1, 2])[None]).token.item()
+    history = [1, 2, *expected]
+    behind = mx.stack([logits(history[: number + 3]) for number in range(6)])
+    *agreed, _ = follow(chooser, behind, expected[:6])
+    assert chooser.complete == (length <= 6)
+    assert [first, *(draw.token.item() for draw in agreed)] == expected[: min(length, 6)]
+    assert constraint.accepted == expected[: min(length, 6)]
+
+
 def test_what_is_drawn_behind_a_wrong_guess_is_undone():
     chooser, other = (sampler(SETTINGS["warm penalties"], HELD["free"]) for _ in range(2))
     first, _ = (each.draw(logits([1, 2])[None]).token.item() for each in (chooser, other))
