@@ -40,6 +40,8 @@ class MediaRules:
     fetch_s: float = 20.0
     """How long one fetch may take, redirects included."""
     max_redirects: int = 3
+    ports: tuple[int, ...] = (80, 443)
+    """Of hosts that are fetched from."""
 
     def __post_init__(self) -> None:
         """Raises `RequestError`, as the settings below do."""
