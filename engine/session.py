@@ -16,8 +16,9 @@ import numpy as np
 from engine.api.errors import ContextError
 from engine.api.events import CacheReport, Modality, ModelInfo, Region
 from engine.api.request import GenerateRequest
-from engine.api.settings import EngineSettings, SamplingSettings
+from engine.api.settings import CacheSettings, EngineSettings, SamplingSettings
 from engine.cache.disk import DiskLimits, DiskStore
+from engine.cache.feature_tiers import TieredFeatureCache
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache
 from engine.cache.scheme import compress
@@ -145,7 +146,9 @@ class Session:
         )
 
     def cache_report(self) -> CacheReport:
-        return CacheReport(self.prefixes.counts, self.features.counts, self.prefixes.disk_counts)
+        return CacheReport(
+            self.prefixes.counts, self.features.counts, self.prefixes.disk_counts, self.features.disk_counts
+        )
 
     def reset_caches(self) -> None:
         """Forget all prompts, answers and pictures, on the disk too. Answers under way go on with what they hold."""
@@ -153,6 +156,7 @@ class Session:
         self.features.reset()
 
     def close(self) -> None:
+        self.features.close()
         self.prefixes.close()
 
     def text_stream(self, request: GenerateRequest, prompt: Prompt) -> TextStream:
@@ -205,8 +209,10 @@ class Opening:
         builder = PromptBuilder(checkpoint.tokenizer, template, reader, family.begin)
         cache = self.settings.cache
         free = partial(free_memory, self.device)
-        prefixes = self._prefixes(free)
-        features = FeatureCache(cache.feature_bytes)
+        # Files that changed while they were read, or went: nobody knows what the weights are now.
+        kept = bool(self.fingerprint) and self.fingerprint == _fingerprint(checkpoint, self.settings.cache)
+        prefixes = self._prefixes(free, on_disk=kept)
+        features = self._features(free, on_disk=kept and cache.feature_disk)
         layers = measure_caches(checkpoint.model, cache)
         if self.draft is not None:
             layers += measure_caches(self.draft.model)
@@ -226,23 +232,33 @@ class Opening:
         size = max(self.checkpoint.tokenizer.get_vocab().values()) + 1
         return Drafters(settings, self.draft.model, size, self.settings.cache.prefill_step_size)
 
-    def _prefixes(self, free: Callable[[], int]) -> PrefixCache:
+    def _prefixes(self, free: Callable[[], int], *, on_disk: bool) -> PrefixCache:
         cache, model = self.settings.cache, self.checkpoint.model
         max_bytes = free() // 4 if cache.prefix_bytes is None else cache.prefix_bytes
-        # Files that changed while they were read, or went: nobody knows what the weights are now.
-        if not max_bytes or not self.fingerprint or self.fingerprint != _fingerprint(self.checkpoint, self.settings):
+        if not max_bytes or not on_disk:
             return PrefixCache(max_bytes)
         disk = DiskStore(cache.disk_dir, self.fingerprint, DiskLimits(cache.disk_bytes))
         return TieredPrefixCache(max_bytes, disk, lambda: compress(model.make_cache(cache.max_kv_size), cache), free)
 
+    def _features(self, free: Callable[[], int], *, on_disk: bool) -> FeatureCache:
+        cache = self.settings.cache
+        if not cache.feature_bytes or not on_disk:
+            return FeatureCache(cache.feature_bytes)
+        # Whatever their size, and quickly written.
+        limits = DiskLimits(cache.disk_bytes, least_tokens=1, closing_s=0.2)
+        disk = DiskStore(cache.disk_dir, _fingerprint_of(self.checkpoint, None), limits)
+        return TieredFeatureCache(cache.feature_bytes, disk, free)
 
-def _fingerprint(checkpoint: Checkpoint, settings: EngineSettings) -> str:
+
+def _fingerprint(checkpoint: Checkpoint, cache: CacheSettings) -> str:
     folders = (checkpoint.folder, checkpoint.adapter or checkpoint.folder)
-    if settings.cache.disk_dir is None or not all(folder.is_dir() for folder in folders):
+    if cache.disk_dir is None or not all(folder.is_dir() for folder in folders):
         return ""
-    return fingerprint(
-        checkpoint.folder, checkpoint.config, checkpoint.model, settings.cache, adapter=checkpoint.adapter
-    )
+    return _fingerprint_of(checkpoint, cache)
+
+
+def _fingerprint_of(checkpoint: Checkpoint, cache: CacheSettings | None) -> str:
+    return fingerprint(checkpoint.folder, checkpoint.config, checkpoint.model, cache, checkpoint.adapter)
 
 
 def open_checkpoint(
@@ -267,4 +283,4 @@ def open_checkpoint(
         preflight(guesses, free - checkpoint.weight_bytes, settings)
         free -= guesses.weight_bytes
     preflight(checkpoint, free, settings)
-    return Opening(checkpoint, settings, device, started_at, _fingerprint(checkpoint, settings), guesses)
+    return Opening(checkpoint, settings, device, started_at, _fingerprint(checkpoint, settings.cache), guesses)

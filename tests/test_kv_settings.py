@@ -33,6 +33,9 @@ def test_the_command_line_keeps_prompts_on_the_disk(monkeypatch, tmp_path):
     engine = FakeEngine()
     assert main(("generate", "--prompt", "x"), open_engine=engine.open) == 0
     assert engine.settings.cache == CacheSettings(disk_dir=tmp_path / "prefixes")
+    engine = FakeEngine()
+    assert main(("generate", "--prompt", "x", "--vision-cache-disk"), open_engine=engine.open) == 0
+    assert engine.settings.cache == CacheSettings(disk_dir=tmp_path / "prefixes", feature_disk=True)
 
 
 @pytest.mark.parametrize(("flags", "lookup"), [((), True), (("--no-lookup",), False)])
@@ -49,6 +52,7 @@ def test_look_up_can_be_left_out(flags, lookup):
         (("--kv-bits", "many"), "not a number"),
         (("--kv-bits", "4", "--kv-quant-scheme", "zip"), "zip"),
         (("--kv-group-size", "32"), "without kv_bits"),
+        (("--vision-cache-disk", "--no-disk-cache"), "says nothing"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(flags, reason, capsys):

@@ -150,6 +150,8 @@ class CacheReport:
     """Pictures and clips as the model sees them."""
     disk: CacheCounts | None = None
     """Prompts and answers, on the disk; `None` where none are kept there."""
+    feature_disk: CacheCounts | None = None
+    """Pictures and clips, on the disk; `None` where none are kept there."""
 
 
 @dataclass(frozen=True, slots=True)

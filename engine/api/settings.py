@@ -124,6 +124,8 @@ class CacheSettings:
     """Where earlier prompts and answers are kept beyond the end of the program; `None` keeps none there."""
     disk_bytes: int = 8 << 30
     """Of them, of all models together."""
+    feature_disk: bool = False
+    """Whether what towers have seen is kept there too, among the same bytes."""
     kv_bits: float | None = None
     """For each number of a key or value, one of `KV_BITS`; `None` keeps them as they are."""
     kv_quant_scheme: KVScheme = KVScheme.UNIFORM

@@ -118,7 +118,7 @@ class DiskStore:
             self._jobs.append(_Job(entry, self._epoch))
             self._changed.notify_all()
         if self._worker is None:
-            self._worker = threading.Thread(target=self._work, name="prefix writer", daemon=True)
+            self._worker = threading.Thread(target=self._work, name="cache writer", daemon=True)
             self._worker.start()
 
     def flush(self, timeout: float) -> bool:
@@ -155,7 +155,7 @@ class DiskStore:
             try:
                 self._write(job)
             except OSError as error:
-                log.warning("Prompts are no longer kept on the disk: %s", error)
+                log.warning("Nothing more is kept in %s: %s", self._folder.path, error)
                 with self._changed:
                     self._deadline = time.monotonic()
             finally:

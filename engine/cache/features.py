@@ -5,6 +5,7 @@ Knows nothing of towers.
 
 import mlx.core as mx
 
+from engine.api.events import CacheCounts
 from engine.cache.keys import Scope
 from engine.cache.recent import Recent
 
@@ -19,3 +20,11 @@ class FeatureCache(Recent[mx.array]):
     def store(self, scope: Scope, digest: str, features: mx.array) -> None:
         """`features` (N, D), evaluated."""
         self.put((scope, digest), features, features.nbytes)
+
+    def close(self) -> None:
+        """The model goes."""
+
+    @property
+    def disk_counts(self) -> CacheCounts | None:
+        """Of what is kept on the disk as well; `None` where nothing is."""
+        return None

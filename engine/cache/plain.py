@@ -40,6 +40,14 @@ def thaw(tree: str, arrays: Sequence[mx.array], fresh: Caches) -> None:
     restore(fresh, _thawed(json.loads(tree), arrays))
 
 
+def stored_of(array: mx.array) -> Stored:
+    """A copy. Raises `ValueError` for a type of numbers that files do not have."""
+    if array.dtype not in _NAMES:
+        raise ValueError(f"{array.dtype} is not written to the disk")
+    bits = array.view(mx.uint16) if array.dtype == mx.bfloat16 else array
+    return Stored(_NAMES[array.dtype], np.array(bits, order="C"))
+
+
 def array_of(stored: Stored) -> mx.array:
     array = mx.array(stored.data)
     return array.view(mx.bfloat16) if stored.dtype == "BF16" else array
@@ -47,10 +55,7 @@ def array_of(stored: Stored) -> mx.array:
 
 def _frozen(state: Any, arrays: list[Stored]) -> Any:
     if isinstance(state, mx.array):
-        if state.dtype not in _NAMES:
-            raise ValueError(f"{state.dtype} is not written to the disk")
-        bits = state.view(mx.uint16) if state.dtype == mx.bfloat16 else state
-        arrays.append(Stored(_NAMES[state.dtype], np.array(bits, order="C")))
+        arrays.append(stored_of(state))
         return {"array": len(arrays) - 1}
     if isinstance(state, list | tuple):
         return [_frozen(part, arrays) for part in state]

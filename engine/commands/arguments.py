@@ -60,6 +60,9 @@ def add_model_flags(parser: Parser) -> None:
     group.add_argument("--no-lookup", action="store_true", help="never guess that what was said before is repeated")
     group.add_argument("--prefill-step-size", type=at_least(1), metavar="N", help="prompt tokens read at a time")
     group.add_argument("--no-disk-cache", action="store_true", help="keep nothing of prompts and answers on the disk")
+    group.add_argument(
+        "--vision-cache-disk", action="store_true", help="keep pictures as the model saw them on the disk, too"
+    )
 
 
 def add_answer_flags(parser: Parser) -> None:

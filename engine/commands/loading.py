@@ -6,6 +6,7 @@ Knows nothing of what will be asked.
 import argparse
 from dataclasses import replace
 
+from engine.api.errors import RequestError
 from engine.api.events import Failed, ModelInfo, Progress, Stage
 from engine.api.request import LoadModel
 from engine.api.settings import EngineSettings, KVScheme
@@ -32,6 +33,10 @@ def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSe
         "kv_group_size": arguments.kv_group_size,
     }
     given = {name: value for name, value in flags.items() if value is not None}
+    if arguments.vision_cache_disk and arguments.no_disk_cache:
+        raise RequestError("--vision-cache-disk says nothing with --no-disk-cache.", "Leave one of them out.")
+    if arguments.vision_cache_disk:
+        given["feature_disk"] = True
     if arguments.no_disk_cache:
         given["disk_dir"] = None
     settings = replace(context.settings, cache=replace(context.settings.cache, **given))

@@ -25,22 +25,26 @@ def fingerprint(
     folder: Path,
     config: Mapping[str, Any],
     model: VisionLanguageModel,
-    settings: CacheSettings,
+    settings: CacheSettings | None,
     adapter: Path | None = None,
 ) -> str:
     """Of the files in a model's folder, its config, the types of its weights, how caches are kept, and the code that
-    computes them. Weights are told by their names, sizes and times, not read; those of an `adapter`, which are small
-    and lie in files of one size after each training, are read."""
+    computes them; without `settings`, of what does not depend on how they are kept. Weights are told by their names,
+    sizes and times, not read; those of an `adapter`, which are small and of one size after each training, are read."""
     facts = {
         "format": FORMAT,
         "files": _facts(path for path in folder.iterdir() if path.is_file()),
         "config": config,
         "weights": [(name, value.shape, str(value.dtype)) for name, value in tree_flatten(model.parameters())],
-        "kept": [settings.kv_bits, settings.kv_quant_scheme.value, settings.kv_group_size, settings.max_kv_size],
+        "kept": settings and _kept(settings),
         "adapter": adapter and digest(adapter),
         "code": [mlx_lm.__version__, _code()],
     }
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _kept(settings: CacheSettings) -> list[object]:
+    return [settings.kv_bits, settings.kv_quant_scheme.value, settings.kv_group_size, settings.max_kv_size]
 
 
 def _code() -> list[tuple[str, int, int]]:

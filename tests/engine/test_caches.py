@@ -116,6 +116,27 @@ def test_the_next_engine_finds_a_picture_and_its_text_read(tiny_smolvlm, tmp_pat
     assert report.features.misses == 0
 
 
+def test_the_next_engine_need_not_look_at_a_picture_again(tiny_smolvlm, tmp_path):
+    with Engine(tiny_smolvlm) as plain:
+        expected, _ = plain.answer(question(picture(), Text("Where?")))
+        assert plain.report().feature_disk is None
+    with Engine(tiny_smolvlm, tmp_path, feature_disk=True) as yesterday:
+        yesterday.answer(question(Text("Who? "), picture()))
+        assert yesterday.report().feature_disk.misses == 1
+    # Keys and values in few bits, of the same picture.
+    with Engine(tiny_smolvlm, tmp_path, feature_disk=True, kv_bits=8) as today:
+        today.answer(question(picture(), Text("Where?")))
+        assert today.report().feature_disk.hits == 1
+    with Engine(tiny_smolvlm, tmp_path, feature_disk=True) as later:
+        found, cached = later.answer(question(picture(), Text("Where?")))
+        report = later.report()
+        assert (report.feature_disk.hits, report.feature_disk.entries, report.disk.hits) == (1, 1, 0)
+        later.report(ResetCaches())
+        assert later.report().feature_disk == CacheCounts()
+    assert found == expected
+    assert cached < 10
+
+
 def test_another_picture_or_tenant_is_not_taken_for_it(tiny_smolvlm, tmp_path):
     with Engine(tiny_smolvlm, tmp_path) as yesterday:
         yesterday.answer(question(picture(), Text(LONG), tenant="one"))
