@@ -4,7 +4,9 @@ Knows no colour of its own; widgets choose their look by class, or by the dynami
 
     QPushButton      role = primary | quiet | float
     QToolButton      always quiet; role = round (send, stop) | fold | choice
-    QLabel           role = title | heading | muted | caption | error
+    QLabel           role = title | heading | muted | caption | error | code | warning
+    QTabBar          role = segments
+    QPlainTextEdit   role = code
     QFrame, QWidget  role = card | composer | chip | banner (tone = error | info) | drop (lit = true | false) | bubble
 """
 
@@ -28,6 +30,12 @@ QLabel[role="muted"] { color: $muted; }
 QLabel[role="caption"] { color: $muted; font-size: ${caption}pt; }
 QLabel[role="caption"][tone="error"] { color: $error; }
 QLabel[role="error"] { color: $error; }
+QLabel[role="code"] {
+    background: $background; border: 1px solid $border; border-radius: ${small}px;
+}
+QLabel[role="warning"] {
+    background: $error_surface; color: $text; border-radius: ${small}px; padding: 8px 12px;
+}
 
 QPushButton {
     background: $raised; color: $text; border: 1px solid $border; border-radius: ${small}px;
@@ -75,6 +83,30 @@ QComboBox::down-arrow { image: url("$chevron"); width: 12px; height: 12px; }
 QComboBox QAbstractItemView {
     background: $raised; border: 1px solid $border; outline: none; padding: 4px;
     selection-background-color: $accent_surface; selection-color: $text;
+}
+
+QPlainTextEdit[role="code"], QPlainTextEdit[role="code"]:focus { padding: 0; }
+QPlainTextEdit[role="code"]:focus { border: 2px solid $accent; }
+
+QTabBar[role="segments"] { background: transparent; }
+QTabBar[role="segments"]::tab {
+    background: transparent; color: $muted; border: 2px solid transparent; border-radius: ${small}px;
+    padding: 3px 10px; margin-right: 2px;
+}
+QTabBar[role="segments"]::tab:hover { background: $pressed; color: $text; }
+QTabBar[role="segments"]::tab:selected { background: $accent_surface; color: $text; font-weight: 600; }
+QTabBar[role="segments"]:focus::tab:selected { border-color: $accent; }
+
+QTableView {
+    background: $background; border: 1px solid $border; border-radius: ${small}px; outline: none;
+    selection-background-color: $accent_surface; selection-color: $text;
+}
+QTableView:focus { border: 2px solid $accent; }
+QTableView::item { padding: 0 8px; border: none; }
+QTableView QHeaderView { background: transparent; border: none; }
+QHeaderView::section {
+    background: transparent; color: $muted; border: none; border-bottom: 1px solid $border; padding: 5px 8px;
+    font-size: ${caption}pt;
 }
 
 QMenu { background: $raised; border: 1px solid $border; border-radius: ${small}px; padding: 4px; }

@@ -74,6 +74,8 @@ def state_text(state: ModelsState) -> str:
         if activity.task is Task.DOWNLOADING or state.loaded is not None:
             return f"{display_name(activity.source, state)}: {words}"
         return words
+    if state.loading_elsewhere:
+        return f"A program loads {display_name(state.loading_elsewhere, state)}…"
     if state.loaded is None:
         return "No model is loaded"
     return f"Ready · {bytes_text(state.memory_bytes or state.loaded.weight_bytes)} in memory"

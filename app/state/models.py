@@ -11,7 +11,7 @@ from app.state.engine_port import EnginePort
 from app.state.notice import Notice
 from engine.api.errors import NoModelError
 from engine.api.events import Event, Failed, Finished, FinishReason, LocalModel, ModelInfo, Progress, Status
-from engine.api.request import ListModels, LoadModel, PullModel
+from engine.api.request import ListModels, LoadModel, PullModel, UnloadModel, WatchStatus
 
 STARTER = "starter"
 
@@ -51,6 +51,8 @@ class ModelsState:
         self.loaded: ModelInfo | None = None
         self.memory_bytes = 0
         self.activity: Activity | None = None
+        self.loading_elsewhere = ""
+        """The source that a program is loading through the local API; empty when none is."""
         self.local: tuple[LocalModel, ...] = ()
         self.machine = machine
         self.catalogue = catalogue
@@ -64,6 +66,14 @@ class ModelsState:
     def download(self, repo_id: str) -> None:
         """Fetch it, then load it."""
         self._start(Task.DOWNLOADING, repo_id)
+
+    def unload(self) -> None:
+        """Let go of the loaded model and its memory; `watch` tells of it."""
+        self._engine.submit(UnloadModel())
+
+    def watch(self) -> None:
+        """Hear of models from now on that others load and unload, too."""
+        self._engine.submit(WatchStatus())
 
     def cancel(self) -> None:
         if self.activity is not None:
@@ -100,6 +110,8 @@ class ModelsState:
     def take(self, event: Event) -> None:
         if isinstance(event, Status):
             self.loaded, self.memory_bytes = event.model, event.memory_bytes
+            is_own = self.activity is not None and self.activity.source == event.loading
+            self.loading_elsewhere = "" if is_own else event.loading
             self.changed.send(self)
         elif self._listing is not None and event.request_id == self._listing:
             self._take_listing(event)

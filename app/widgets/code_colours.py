@@ -47,9 +47,7 @@ class CodeColours:
 
     def _format(self, kind: _TokenType) -> QTextCharFormat:
         if kind not in self._formats:
-            from pygments.styles import get_style_by_name
-
-            style = get_style_by_name(self._theme.pygments_style).style_for_token(kind)
+            style = self._style(kind)
             made = QTextCharFormat(self._plain)
             if style["color"]:
                 colour = make_readable(f"#{style['color']}", self._theme.code_background, self._theme.text)
@@ -59,3 +57,12 @@ class CodeColours:
                 made.setFontWeight(QFont.Weight.DemiBold)
             self._formats[kind] = made
         return self._formats[kind]
+
+    def _style(self, kind: _TokenType) -> dict[str, object]:
+        from pygments.styles import get_style_by_name
+
+        style = get_style_by_name(self._theme.pygments_style)
+        # Some lexers have kinds of their own, such as YAML's plain scalars: then as what they are a kind of.
+        while not style.styles_token(kind):
+            kind = kind.parent
+        return style.style_for_token(kind)

@@ -12,6 +12,7 @@ from app.options import Options
 from app.preferences import Preferences
 from engine.api.settings import EngineSettings
 from tests.app.fake_loop import FakeLoop
+from tests.app.fake_serving import FakeServing
 from tests.app.paths import RESOURCES
 from tests.app.pictures import draw_image
 
@@ -31,7 +32,8 @@ def preferences(tmp_path):
 
 @pytest.fixture
 def open_app(qtbot, preferences):
-    """Opens the app over an engine that answers from scripts; `app.fake` is that engine, once the window is painted."""
+    """Opens the app over an engine that answers from scripts; `app.fake` is that engine, once the window is painted,
+    and `app.serving` what its local API is made of: no port is opened, and no keychain."""
     opened = []
 
     def build(scripts=None, *, pictures=(), model=None):
@@ -42,7 +44,10 @@ def open_app(qtbot, preferences):
             return fakes[0]
 
         settings = EngineSettings(resources=RESOURCES)
-        application = Application(Options(pictures=tuple(pictures), model=model), settings, preferences, factory)
+        serving = FakeServing()
+        options = Options(pictures=tuple(pictures), model=model)
+        application = Application(options, settings, preferences, factory, serving)
+        application.serving = serving
         opened.append(application)
         qtbot.addWidget(application.window)
         application.start()

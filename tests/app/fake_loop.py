@@ -3,8 +3,8 @@
 import dataclasses
 
 from engine.api.events import Finished, FinishReason, Progress, Stage, Status
-from engine.api.request import LoadModel
-from tests.fake_engine import INFO, FakeEngine
+from engine.api.request import LoadModel, WatchStatus
+from tests.fake_engine import INFO, WAIT, FakeEngine
 
 
 def load_and_tell(request_id, request):
@@ -15,9 +15,15 @@ def load_and_tell(request_id, request):
     yield Finished(request_id, FinishReason.DONE, model=info)
 
 
+def watch(request_id, request):
+    """Nothing changes but by loads, which tell by themselves."""
+    while True:
+        yield WAIT
+
+
 class FakeLoop(FakeEngine):
     def __init__(self, inbox, scripts=None):
-        super().__init__({LoadModel: load_and_tell} | (scripts or {}))
+        super().__init__({LoadModel: load_and_tell, WatchStatus: watch} | (scripts or {}))
         self._inbox = inbox
 
     def run(self):
