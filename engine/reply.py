@@ -5,18 +5,25 @@ Knows nothing of where the pieces come from or how the whole is shown.
 
 from dataclasses import dataclass, field
 
-from engine.api.events import Event, Finished, TextDelta, ThinkingDelta, ToolCallDelta
+from engine.api.events import Event, Finished, TextDelta, ThinkingDelta, TokenLogprob, ToolCallDelta
 
 
 @dataclass(slots=True)
 class Reply:
     text: str = ""
     thinking: str = ""
-    token_ids: list[int] = field(default_factory=list)
+    tokens: list[TokenLogprob] = field(default_factory=list)
     """Of thinking and answer alike, in the order in which they were sampled."""
-    logprobs: list[float] = field(default_factory=list)
     tool_calls: list[ToolCallDelta] = field(default_factory=list)
     end: Finished | None = None
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [token.token_id for token in self.tokens]
+
+    @property
+    def logprobs(self) -> list[float]:
+        return [token.logprob for token in self.tokens]
 
     def add(self, event: Event) -> None:
         """Take in one event; those that are no part of an answer change nothing."""
@@ -30,5 +37,4 @@ class Reply:
             case Finished():
                 self.end = event
         if isinstance(event, TextDelta | ThinkingDelta):
-            self.token_ids += [token.token_id for token in event.tokens]
-            self.logprobs += [token.logprob for token in event.tokens]
+            self.tokens += event.tokens

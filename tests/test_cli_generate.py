@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from engine.api.errors import CheckpointError, InternalError
-from engine.api.events import Finished, FinishReason, Progress, Stage, TextDelta, ThinkingDelta, ToolCallDelta
+from engine.api.events import (
+    ChoiceEnd,
+    Finished,
+    FinishReason,
+    Progress,
+    Stage,
+    TextDelta,
+    ThinkingDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
 from engine.api.request import GenerateRequest, Image, LoadModel, Role, Text
 from engine.cli import main
 from engine.commands.refused import REFUSED
@@ -205,6 +215,31 @@ def test_json_is_one_object_at_the_end(capsys):
     out, err = capsys.readouterr()
     assert json.loads(out) == ANSWER
     assert err == ""
+
+
+LIKELY = (TokenLogprob(10, -0.5, bytes=b"Hi"), TokenLogprob(7, -1.5, bytes=b"\xc3"))
+TOLD = [
+    {"token_id": 10, "logprob": -0.5, "text": "Hi", "bytes": [72, 105]},
+    {"token_id": 7, "logprob": -1.5, "text": "\\xc3", "bytes": [195]},
+]
+
+
+def test_json_has_the_likeliest_tokens_where_they_were_asked_for(capsys):
+    def weigh(request_id, request):
+        assert (request.logprobs, request.top_logprobs) == (True, 2)
+        yield TextDelta(request_id, "Hi", (TokenLogprob(10, -0.5, LIKELY, b"Hi"),))
+        yield Finished(request_id, FinishReason.STOP, USAGE, TIMINGS, choices=(ChoiceEnd(FinishReason.STOP, stop="!"),))
+
+    words = ("generate", "--prompt", "x", "--json", "--stream", "--top-logprobs", "2")
+    assert fovea(FakeEngine({GenerateRequest: weigh}), *words) == 0
+    line, shape = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
+    assert line == {"event": "text", "text": "Hi", "token_ids": [10], "logprobs": [-0.5], "top_logprobs": [TOLD]}
+    assert (shape["top_logprobs"], shape["stop"]) == ([TOLD], "!")
+
+
+def test_the_likeliest_tokens_are_told_in_json_alone(capsys):
+    assert fovea(FakeEngine(), "generate", "--prompt", "x", "--top-logprobs", "2") == 2
+    assert "--json" in capsys.readouterr().err
 
 
 def test_json_names_thinking_apart_from_the_answer(capsys):

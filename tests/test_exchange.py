@@ -3,7 +3,7 @@
 import pytest
 
 from engine.api.errors import EngineError, Fault, RequestError
-from engine.api.events import Accepted, Finished, FinishReason, Progress, TextDelta
+from engine.api.events import Accepted, Finished, FinishReason, Progress, TextDelta, TokenLogprob
 from engine.api.request import GenerateRequest, RenderedPrompt
 from engine.exchange import Exchange
 from engine.reply import Reply
@@ -50,4 +50,5 @@ def test_a_reply_is_the_sum_of_its_pieces():
         for event in Exchange(engine.client, REQUEST):
             reply.add(event)
     assert (reply.text, reply.token_ids, reply.logprobs) == ("Hello world", [10, 11], [-0.5, -0.5])
+    assert reply.tokens == [TokenLogprob(10, -0.5), TokenLogprob(11, -0.5)]
     assert reply.end.reason is FinishReason.STOP

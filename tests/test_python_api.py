@@ -67,6 +67,19 @@ def test_there_is_nothing_else_in_the_api():
         engine.convert  # noqa: B018
 
 
+def test_the_likeliest_tokens_come_with_an_answer(text_model):
+    prompt = apply_chat_template(text_model[1], text_model[0].config, "Hello")
+    options = {"max_tokens": 5, "temperature": 0.0, "top_logprobs": 3}
+    result = generate(*text_model, prompt, **options)
+    assert [len(likely) for likely in result.top_logprobs] == [3] * len(result.token_ids)
+    assert [likely[0].token_id for likely in result.top_logprobs] == result.token_ids, "greedy"
+    assert all(token.bytes for likely in result.top_logprobs for token in likely)
+    streamed = [likely for piece in stream_generate(*text_model, prompt, **options) for likely in piece.top_logprobs]
+    ids = [[token.token_id for token in likely] for likely in streamed]
+    assert ids == [[token.token_id for token in likely] for likely in result.top_logprobs]
+    assert generate(*text_model, prompt, max_tokens=2).top_logprobs == []
+
+
 def test_an_answer(text_model):
     prompt = apply_chat_template(text_model[1], text_model[0].config, "Hello")
     result = generate(*text_model, prompt, max_tokens=6, temperature=0.0)

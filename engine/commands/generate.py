@@ -5,6 +5,7 @@ Knows nothing of how the answer comes about.
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.api.errors import RequestError
 from engine.api.events import Event, Failed, Finished, FinishReason, Progress, TextDelta
@@ -16,6 +17,7 @@ from engine.commands.context import Context
 from engine.commands.forms import response_format
 from engine.commands.interrupt import INTERRUPTED, cancelled_by_interrupt
 from engine.commands.loading import engine_settings, load_model
+from engine.commands.numbers import at_least
 from engine.commands.sampling import sampling_settings
 from engine.commands.shapes import answer_object, event_object
 from engine.commands.terminal import Terminal
@@ -26,6 +28,13 @@ from engine.sizes import format_size
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("--prompt", nargs="+", metavar="TEXT", help="the question; `-` or nothing reads standard input")
+    parser.add_argument(
+        "--top-logprobs",
+        type=at_least(1),
+        default=0,
+        metavar="N",
+        help="with --json: the likeliest tokens beside each",
+    )
     parser.add_argument("--stream", action="store_true", help="with --json: one object a line as things happen")
     add_output_flags(parser)
     add_model_flags(parser)
@@ -35,7 +44,10 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     # Before the engine starts: what is wrong with the question is told at once.
     message = user_message(read_prompt(arguments.prompt, context.terminal), media_parts(arguments))
+    if arguments.top_logprobs and not arguments.json:
+        raise RequestError("--top-logprobs has a place in --json alone.", "Add --json.")
     request = generate_request((*system_messages(arguments), message), arguments)
+    request = replace(request, top_logprobs=arguments.top_logprobs)
     with context.open_engine(engine_settings(context, arguments)) as engine:
         if load_model(context, engine.client, arguments) is None:
             return INTERRUPTED

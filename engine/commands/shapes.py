@@ -3,6 +3,7 @@
 Knows nothing of when they are printed.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from engine.api.errors import EngineError
@@ -14,6 +15,7 @@ from engine.api.events import (
     Progress,
     TextDelta,
     ThinkingDelta,
+    TokenLogprob,
     ToolCallDelta,
 )
 from engine.reply import Reply
@@ -30,7 +32,8 @@ _USAGE = (
 
 
 def answer_object(reply: Reply) -> dict[str, object]:
-    """The one object of a finished answer. `thinking` and `tool_calls` are there only if the model wrote some."""
+    """The one object of a finished answer. `thinking` and `tool_calls` are there only if the model wrote some, `stop`
+    if one of the stop strings ended it, `top_logprobs` if they were asked for."""
     shape: dict[str, object] = {
         "text": reply.text,
         "token_ids": reply.token_ids,
@@ -39,6 +42,9 @@ def answer_object(reply: Reply) -> dict[str, object]:
         "usage": {name: getattr(reply.end.usage, name) for name in _USAGE},
         "timings": asdict(reply.end.timings),
     }
+    shape |= _likeliest(reply.tokens)
+    if reply.end.choices and reply.end.choices[0].stop:
+        shape["stop"] = reply.end.choices[0].stop
     if reply.end.regions:
         shape["regions"] = [asdict(region) for region in reply.end.regions]
     if reply.end.notes:
@@ -69,10 +75,27 @@ def event_object(event: Event) -> dict[str, object] | None:
                 "text": event.text,
                 "token_ids": [token.token_id for token in event.tokens],
                 "logprobs": [token.logprob for token in event.tokens],
+                **_likeliest(event.tokens),
             }
         case ToolCallDelta():
             return {"event": "tool_call", "index": event.index, **_call(event)}
     return None
+
+
+def _likeliest(tokens: Sequence[TokenLogprob]) -> dict[str, object]:
+    """What else might have stood in the place of each token; nothing at all if that was not asked for."""
+    if not any(token.alternatives for token in tokens):
+        return {}
+    return {"top_logprobs": [list(map(_weighed, token.alternatives)) for token in tokens]}
+
+
+def _weighed(token: TokenLogprob) -> dict[str, object]:
+    return {
+        "token_id": token.token_id,
+        "logprob": token.logprob,
+        "text": token.text,
+        "bytes": list(token.bytes),
+    }
 
 
 def _call(call: ToolCallDelta) -> dict[str, object]:

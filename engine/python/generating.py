@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.api.errors import RequestError
-from engine.api.events import Failed, Finished, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from engine.api.events import Failed, Finished, TextDelta, ThinkingDelta, TokenLogprob, ToolCallDelta, Usage
 from engine.api.request import GenerateRequest
 from engine.api.tools import ToolCall
 from engine.exchange import Exchange
@@ -31,8 +31,8 @@ def generate(
     **options: Any,
 ) -> GenerationResult:
     """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, response_format (see
-    `engine.api.response_format`), resize_shape (height and width that pictures and frames are first scaled to fit
-    into), thinking_budget in tokens, tools (the same that
+    `engine.api.response_format`), top_logprobs (how many of the likeliest tokens come with each), resize_shape (height
+    and width that pictures and frames are first scaled to fit into), thinking_budget in tokens, tools (the same that
     `apply_chat_template` got: their calls are then told from the text), and of clips fps and max_frames."""
     request = answer_request("generate", processor, prompt, image, video, options | {"audio": audio})
     reply = Reply()
@@ -138,6 +138,7 @@ def _piece(delta: TextDelta | ThinkingDelta, generated: int) -> GenerationResult
         logprobs=[token.logprob for token in delta.tokens],
         usage=Usage(completion_tokens=generated),
         thinking=delta.text if is_thinking else "",
+        top_logprobs=_likeliest(delta.tokens),
     )
 
 
@@ -145,8 +146,21 @@ def _whole(reply: Reply) -> GenerationResult:
     end = reply.end
     calls = list(map(_call, reply.tool_calls))
     return GenerationResult(
-        reply.text, reply.token_ids, reply.logprobs, end.reason.value, end.usage, end.timings, reply.thinking, calls
+        reply.text,
+        reply.token_ids,
+        reply.logprobs,
+        end.reason.value,
+        end.usage,
+        end.timings,
+        reply.thinking,
+        calls,
+        _likeliest(reply.tokens),
     )
+
+
+def _likeliest(tokens: Sequence[TokenLogprob]) -> list[tuple[TokenLogprob, ...]]:
+    """Nothing at all if they were not asked for."""
+    return [token.alternatives for token in tokens] if any(token.alternatives for token in tokens) else []
 
 
 def _call(event: ToolCallDelta) -> ToolCall:

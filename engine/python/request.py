@@ -44,6 +44,7 @@ def answer_request(
         sampling["logit_bias"] = tuple(sampling["logit_bias"].items())
     clip_options = {name: options.pop(name) for name in _CLIP_OPTIONS & set(options)}
     resize_shape = options.pop("resize_shape", None)
+    top_logprobs = options.pop("top_logprobs", 0)
     thinking_budget = options.pop("thinking_budget", None)
     response_format = options.pop("response_format", None)
     if response_format is not None and not isinstance(response_format, ResponseFormat):
@@ -65,6 +66,7 @@ def answer_request(
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         sampling=SamplingSettings(**sampling),
         logprobs=True,
+        top_logprobs=top_logprobs,
         response_format=response_format,
         resize_shape=_shape(resize_shape),
         thinking_budget=thinking_budget,

@@ -5,7 +5,7 @@ Knows nothing of how it came about.
 
 from dataclasses import dataclass, field
 
-from engine.api.events import Timings, Usage
+from engine.api.events import Timings, TokenLogprob, Usage
 from engine.api.tools import ToolCall
 
 
@@ -23,6 +23,8 @@ class GenerationResult:
     """What the model wrote before its answer, where it thinks."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     """Of those tools that were given to `generate`."""
+    top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
+    """For each token as many of the likeliest as were asked for, the likeliest first."""
 
     @property
     def token(self) -> int | None:
