@@ -223,6 +223,7 @@ class Generation:
                 choice.usage(prompt),
                 self._session.regions(answer.prompt, choice.token_ids) if answer.prompt else (),
                 stop=choice.text.stop_met if choice.text else "",
+                end_token=not self._end_ids.isdisjoint(choice.token_ids[-1:]),
             )
             for choice in answer.choices
         ]

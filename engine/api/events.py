@@ -229,6 +229,8 @@ class ChoiceEnd:
     regions: tuple[Region, ...] = ()
     stop: str = ""
     """Which of the stop strings ended it, if one did."""
+    end_token: bool = False
+    """Whether its last token is one that ends answers, and no part of the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.api.events import ChoiceEnd, Event, Failed, Finished, FinishReason, TextDelta, ThinkingDelta, TokenLogprob
+from engine.api.events import ChoiceEnd, Event, Failed, Finished, TextDelta, ThinkingDelta, TokenLogprob
 from engine.api.events import ToolCallDelta as Call
 
 LEAST = -9999.0
@@ -60,8 +60,7 @@ class WithoutEnd:
         return [event]
 
     def _end(self, choice: int, end: ChoiceEnd) -> None:
-        ended_itself = end.reason in (FinishReason.STOP, FinishReason.TOOL_CALLS) and not end.stop
-        if ended_itself and (held := self._held.get(choice)) and not isinstance(held[0], Call):
+        if end.end_token and (held := self._held.get(choice)) and not isinstance(held[0], Call):
             held[0] = replace(held[0], tokens=held[0].tokens[:-1])
 
 

@@ -43,8 +43,9 @@ def token(written: str | bytes, logprob: float, *alternatives: TokenLogprob) -> 
     return TokenLogprob(len(spelling), logprob, alternatives, spelling)
 
 
-def end(*reasons: FinishReason, stop: str = "", usage: Usage = USAGE) -> Finished:
-    choices = tuple(ChoiceEnd(reason, usage, stop=stop) for reason in reasons)
+def end(*reasons: FinishReason, usage: Usage = USAGE) -> Finished:
+    """A model that stops says so with a token of its own."""
+    choices = tuple(ChoiceEnd(reason, usage, end_token=reason is not FinishReason.LENGTH) for reason in reasons)
     return Finished(ID, reasons[0], usage, choices=choices)
 
 
