@@ -24,12 +24,13 @@ from engine.serve.guards.host import HostGuard
 from engine.serve.guards.key import KeyGuard
 from engine.serve.guards.origin import OriginGuard
 from engine.serve.keys import KeyRing
+from engine.serve.media.policy import MediaPolicy
 from engine.serve.request_log import Logged, Observer
-from engine.serve.routes import admin, cache, health, metrics, models
+from engine.serve.routes import admin, aliases, cache, chat, completions, embeddings, health, metrics, models, tokenize
 from engine.serve.settings import ServeSettings
 from engine.serve.validation import field_names, refused_body
 
-_ROUTES = (health, admin, models, cache, metrics)
+_ROUTES = (health, chat, completions, embeddings, tokenize, aliases, admin, models, cache, metrics)
 """Each has a `router(desk)`. Those with longer paths come before those that would take them for ids."""
 
 _WORDS = {404: "There is no such route.", 405: "This route is asked in another way."}
@@ -45,10 +46,16 @@ class Application:
 
 
 def build_application(
-    client: EngineClient, settings: ServeSettings, board: Board, settle: Settle, observers: tuple[Observer, ...] = ()
+    client: EngineClient,
+    settings: ServeSettings,
+    board: Board,
+    observers: tuple[Observer, ...] = (),
+    *,
+    settle: Settle | None = None,
 ) -> Application:
-    """`observers` hear of each request once it is over, on the server's thread."""
-    desk = Desk(client, settings, board, settle)
+    """`observers` hear of each request once it is over, on the server's thread. `settle` is in place of what makes
+    media bytes."""
+    desk = Desk(client, settings, board, settle or MediaPolicy(settings.media).settle)
     # The pages that show a schema come from elsewhere on the web; the schema itself is behind the key.
     api = FastAPI(title="Fovea", docs_url=None, redoc_url=None, redirect_slashes=False)
     for family in _ROUTES:

@@ -22,6 +22,7 @@ from engine.serve.board import Board
 from engine.serve.catalogue import Catalogue
 from engine.serve.failures import ModelNotFound, Overloaded, Refused
 from engine.serve.metrics import Metrics
+from engine.serve.request_log import tally_of
 from engine.serve.settings import ServeSettings
 from engine.serve.stream import Stream
 from engine.serve.wire.frames import AnswerFacts, Writer
@@ -108,7 +109,10 @@ class Desk:
             try:
                 done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
                 if end in done:
-                    return end.result()
+                    finished = end.result()
+                    if http is not None:
+                        tally_of(http.scope).usage = finished.usage
+                    return finished
                 if done:
                     raise Refused("The client has gone.", status=499, code="client_gone")
                 raise Overloaded("The engine is busy.", "Try again later.", code="timeout", retry_after_s=5.0)

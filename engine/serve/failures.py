@@ -89,6 +89,7 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "disk": 507,
         "engine_closed": 503,
         "hub": 404,
+        "media_too_large": 413,
         "model_changed": 503,
         "no_model": 503,
         "not_downloaded": 404,

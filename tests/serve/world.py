@@ -161,7 +161,7 @@ def open_world(scripts=None, *, model=INFO, settle=as_they_are, **fields):
 @asynccontextmanager
 async def _open_world(engine, serve_settings, settle):
     log, board = [], Board()
-    built = build_application(engine.client, serve_settings, board, settle, (log.append,))
+    built = build_application(engine.client, serve_settings, board, (log.append,), settle=settle)
     built.api.include_router(say_route(built.desk))
     transport = httpx2.ASGITransport(built.app, raise_app_exceptions=False)
     with engine:

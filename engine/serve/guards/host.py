@@ -4,16 +4,14 @@ A web page can make a name of its own point at this machine (DNS rebinding), and
 server; but its requests say that name. Knows nothing of who asks.
 """
 
-import ipaddress
 import re
-import socket
 
-import psutil
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.serve.error_response import refuse
 from engine.serve.failures import Refused
 from engine.serve.guards.headers import values_of
+from engine.serve.hosts import addresses_of_this_machine, bare, is_wildcard
 from engine.serve.settings import ServeSettings
 
 _OWN = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -49,18 +47,6 @@ class HostGuard:
         )
 
 
-def bare(name: str) -> str:
-    """As names are compared."""
-    return name.strip("[]").lower()
-
-
-def is_wildcard(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(bare(host)).is_unspecified
-    except ValueError:
-        return False
-
-
 def without_port(host: str) -> str | None:
     """The bare name of `name:port`, `[address]:port` or either without; `None` for anything else."""
     if host.startswith("["):
@@ -73,14 +59,3 @@ def without_port(host: str) -> str | None:
     if not name or not _PORT.fullmatch(port) or any(letter in name for letter in "@/\\?# ,"):
         return None
     return bare(name)
-
-
-def addresses_of_this_machine() -> set[str]:
-    """Asked anew each time: a notebook changes networks. A rebound name is never an address."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    return {
-        address.address.partition("%")[0].lower()
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
-        if address.family in families
-    }
