@@ -6,6 +6,7 @@ Knows nothing of how they come about.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from engine.api.events import ChoiceEnd, Event, Failed, Finished, TextDelta, ThinkingDelta, TokenLogprob
@@ -24,7 +25,7 @@ def completion_logprobs(tokens: Sequence[TokenLogprob], offset: int, *, most: in
     """Of completions: lists side by side. `offset` is where the first token begins in the text; with `most` of 0,
     nothing is told of what else might have stood there."""
     texts = [token.text for token in tokens]
-    starts = [offset + sum(map(len, texts[:place])) for place in range(len(texts))]
+    starts = list(accumulate(map(len, texts), initial=offset))[:-1]
     return {
         "tokens": texts,
         "token_logprobs": [_finite(token.logprob) for token in tokens],
