@@ -101,6 +101,9 @@ def canonical(text: str, what: str) -> str:
         value = json.loads(text)
         if not isinstance(value, dict):
             raise RequestError(f"{what} are not a JSON object.", "Write them between { and }.", code="bad_tool")
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        # Half of a surrogate pair is no character: nothing could read it.
+        written.encode()
+        return written
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{what} are not JSON: {error}.", "Check the quotes and commas.", code="bad_tool") from error

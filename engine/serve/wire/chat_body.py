@@ -3,7 +3,6 @@
 https://developers.openai.com/api/reference/resources/chat, and what mlx-vlm and vLLM add to it.
 """
 
-import json
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Annotated, Any, Literal
@@ -17,7 +16,7 @@ from engine.serve.wire.body import Flag, Positive, Words, invalid
 from engine.serve.wire.form import FormBody, form_of
 from engine.serve.wire.parts import Content, parts_of, text_of
 from engine.serve.wire.thinking import ThinkingBody, template_options
-from engine.serve.wire.tools import ToolsBody, tools_of
+from engine.serve.wire.tools import ToolsBody, tools_of, written
 
 _SYSTEM = ("system", "developer")
 SideLengths = Annotated[list[Annotated[int, Field(strict=True, ge=1, le=32_768)]], Field(min_length=1, max_length=2)]
@@ -109,8 +108,6 @@ def _result(given: ChatMessage) -> Message:
 
 def _call(given: Called) -> ToolCall:
     arguments = given.function.arguments
-    return ToolCall(
-        given.id,
-        given.function.name,
-        arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
-    )
+    if not isinstance(arguments, str):
+        arguments = written(arguments, "messages")
+    return ToolCall(given.id, given.function.name, arguments)

@@ -45,11 +45,18 @@ def call_object(call: ToolCallDelta, number: str) -> dict[str, Any]:
     return {"id": name, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _tool(given: Mapping[str, Any]) -> Tool:
+def written(given: Mapping[str, Any], field: str) -> str:
+    """As JSON text. Raises `Refused`, naming the field it stands in, for what cannot be written."""
     try:
-        json.dumps(given, ensure_ascii=False).encode()
+        text = json.dumps(given, ensure_ascii=False, allow_nan=False)
+        text.encode()
     except (ValueError, RecursionError) as error:
-        raise invalid("tools", "holds what cannot be written as JSON") from error
+        raise invalid(field, "holds what cannot be written as JSON") from error
+    return text
+
+
+def _tool(given: Mapping[str, Any]) -> Tool:
+    written(given, "tools")
     return Tool.from_openai(given)
 
 

@@ -200,10 +200,32 @@ def test_a_result_of_nothing_is_refused():
         request({"role": "tool", "content": "Rain"})
 
 
-def test_arguments_that_are_no_json_are_refused():
-    calls = [{"id": "a", "function": {"name": "time", "arguments": "now"}}]
-    with pytest.raises(RequestError, match="not JSON"):
+def deep(levels):
+    nested = {}
+    for _ in range(levels):
+        nested = {"a": nested}
+    return nested
+
+
+@pytest.mark.parametrize(
+    "arguments", ["now", '["now"]', '{"a": "\\ud800"}', '{"a": NaN}', '{"a":' * 100_000, {"a": "\ud800"}]
+)
+def test_arguments_that_are_no_json_are_refused(arguments):
+    calls = [{"id": "a", "function": {"name": "time", "arguments": arguments}}]
+    with pytest.raises(EngineError, match="JSON"):
         request({"role": "assistant", "tool_calls": calls})
+
+
+def test_what_is_nested_too_deeply_is_refused():
+    call = {"id": "a", "function": {"name": "time", "arguments": deep(100_000)}}
+    for fields in (
+        {"messages": [{"role": "assistant", "tool_calls": [call]}]},
+        {"tools": [{"type": "function", "function": {"name": "time", "parameters": deep(100_000)}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": deep(100_000)}}},
+    ):
+        body = ChatBody.model_validate({"messages": [{"role": "user", "content": "Hello"}], **fields})
+        with pytest.raises(EngineError):
+            chat_request(body, tenant="")
 
 
 @pytest.mark.parametrize(
