@@ -26,11 +26,27 @@ from engine.serve.guards.origin import OriginGuard
 from engine.serve.keys import KeyRing
 from engine.serve.media.policy import MediaPolicy
 from engine.serve.request_log import Logged, Observer
-from engine.serve.routes import admin, aliases, cache, chat, completions, embeddings, health, metrics, models, tokenize
+from engine.serve.routes import (
+    admin,
+    aliases,
+    cache,
+    chat,
+    completions,
+    embeddings,
+    health,
+    messages,
+    metrics,
+    models,
+    responses,
+    tokenize,
+)
 from engine.serve.settings import ServeSettings
 from engine.serve.validation import field_names, refused_body
 
-_ROUTES = (health, chat, completions, embeddings, tokenize, aliases, admin, models, cache, metrics)
+_ROUTES = (
+    *(health, chat, completions, embeddings, tokenize, messages, responses),
+    *(aliases, admin, models, cache, metrics),
+)
 """Each has a `router(desk)`. Those with longer paths come before those that would take them for ids."""
 
 _WORDS = {404: "There is no such route.", 405: "This route is asked in another way."}
