@@ -50,7 +50,7 @@ class Caller:
     """Whether models may be loaded and unloaded."""
 
 
-def caller_of(http: HttpRequest) -> Caller:
+async def caller_of(http: HttpRequest) -> Caller:
     return http.scope[CALLER]
 
 

@@ -173,11 +173,12 @@ async def _open_world(engine, serve_settings, settle):
 
 
 class Visit:
-    """One request, message by message: what a client sends and when it leaves is up to a test."""
+    """One request, message by message: what a client sends and when it leaves is up to a test. `None` among its
+    chunks is one that never comes."""
 
     def __init__(self, app, path="/say", *, method="POST", body=None, headers=(), chunks=None):
         data = b"" if body is None else json.dumps(body).encode()
-        self._chunks = [data] if chunks is None else list(chunks)
+        self.chunks = [data] if chunks is None else list(chunks)
         self._gone = asyncio.Event()
         self.sent = []
         given = {"host": "127.0.0.1:8080", **HEADERS, **dict(headers)}
@@ -222,9 +223,9 @@ class Visit:
         return last["type"] == "http.response.body" and not last.get("more_body", False)
 
     async def _receive(self):
-        if self._chunks:
-            chunk = self._chunks.pop(0)
-            return {"type": "http.request", "body": chunk, "more_body": bool(self._chunks)}
+        if self.chunks and self.chunks[0] is not None:
+            chunk = self.chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

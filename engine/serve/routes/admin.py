@@ -33,7 +33,7 @@ def router(desk: Desk) -> APIRouter:
     return routes
 
 
-def _administrator(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+async def _administrator(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
     if not caller.is_admin:
         raise Refused("This key may not load or unload models.", status=403, code="not_allowed")
     return caller
