@@ -129,7 +129,8 @@ _ANTHROPIC_TYPES = MappingProxyType(
 _QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'(?!\w)|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*/[^`\n]*`")
 _ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://\S+|\bdata:\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])")
-_PATH = re.compile(r"(?:(?<=[\s(=\[<:,])|^)(?:~|[A-Za-z]:\\|\.{0,2}/)\S*")
+# All but the one of our own routes that hints name.
+_PATH = re.compile(r"(?:(?<=[\s(=\[<:,])|^)(?!/v1/models[ .])(?:~|[A-Za-z]:\\|\.{0,2}/)\S*")
 
 
 def failure_of(error: EngineError | Failed) -> Failure:
