@@ -79,8 +79,9 @@ class ServerState:
     def masked_key(self) -> str:
         """Its last letters tell one key from another, and are too few to be of use."""
         kind, dash, secret = self.key.partition("-")
-        shown = secret[-4:] if len(secret) >= 16 else ""
-        return f"{kind}{dash}{'•' * 12}{shown}" if self.key else ""
+        if len(secret) < 16 or len(kind) > 8:
+            return "•" * 12 if self.key else ""
+        return f"{kind}{dash}{'•' * 12}{secret[-4:]}"
 
     def resume(self) -> None:
         """Turn it on if it was left on."""

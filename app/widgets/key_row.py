@@ -3,6 +3,8 @@
 Knows nothing of where it is kept; it shows `ServerState` and hands wishes to it.
 """
 
+from itertools import pairwise
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -41,6 +43,8 @@ class KeyRow(QWidget):
         layout.addWidget(self.row)
         layout.addWidget(self.problem)
         layout.addWidget(self.confirmation)
+        for before, after in pairwise((self.show_button, self.row.copy_button, self.renew_button)):
+            self.setTabOrder(before, after)
         state.changed.connect(self._show_state)
         self._show_state(state)
 

@@ -111,9 +111,8 @@ class Bodies(QWidget):
 
     def show_line(self, line: RequestLine | None) -> None:
         self.setVisible(line is not None and line.has_bodies)
-        if line is not None:
-            self.asked.show_code(line.asked, "")
-            self.answered.show_code(line.answered, "")
+        self.asked.show_code(line.asked if line else "", "")
+        self.answered.show_code(line.answered if line else "", "")
 
 
 class _TableView(QTableView):

@@ -219,3 +219,9 @@ def test_only_web_and_mail_addresses_are_links(address, is_safe):
 def test_a_long_address_keeps_its_true_host():
     assert shown_address("https://bank.example:x@evil.example/" + "a" * 200) == "https://evil.example/…"
     assert len(shown_address("data:text/html," + "x" * 500)) <= 60
+
+
+@pytest.mark.parametrize("theme", [Theme.light, Theme.dark], ids=["light", "dark"])
+def test_languages_with_kinds_of_their_own_are_coloured_too(qapp, theme):
+    page = Page("```yaml\nname: Fovea\nroles: [chat]\n```", theme())
+    assert page.text == "name: Fovea\nroles: [chat]"

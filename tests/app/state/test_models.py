@@ -9,7 +9,7 @@ from app.state.model_rows import STARTER_NOTE, RowKind, loaded_name, model_rows,
 from app.state.models import STARTER, ModelsState, Task
 from engine.api.errors import Fault
 from engine.api.events import Failed, Finished, FinishReason, LocalModel, Progress, Stage, Status
-from engine.api.request import ListModels, LoadModel, PullModel
+from engine.api.request import ListModels, LoadModel, PullModel, UnloadModel, WatchStatus
 from tests.app.state.ports import NotingPort, collect
 from tests.fake_engine import INFO
 
@@ -171,3 +171,29 @@ def test_without_a_readable_catalogue_nothing_is_offered_and_the_log_says_why(tm
         path.write_text(written)
     assert read_catalogue(path) == ()
     assert str(path) in caplog.text
+
+
+def test_what_a_program_loads_and_unloads_is_seen_too(models, port):
+    models.watch()
+    models.load(STARTER)
+    finish_load(models, "r2")
+    ready = collect(models.loaded_source)
+    models.take(Status("r1", INFO, 540_000_000, 0, 0, loading="lab/large"))
+    assert state_text(models) == "A program loads Large…"
+    models.take(Status("r1", dataclasses.replace(INFO, source="lab/large"), GB, 0, 0))
+    assert (loaded_name(models), state_text(models)) == ("Large", "Ready · 1.0\u00a0GB in memory")
+    models.take(Status("r1", None, 0, 0, 0))
+    assert (models.loaded, state_text(models)) == (None, "No model is loaded")
+    assert ready == [], "the window's own choice is remembered, and no program's"
+    assert port.requests[0] == WatchStatus()
+
+
+def test_the_windows_own_load_is_nobody_elses(models):
+    models.load("lab/large")
+    models.take(Status("r9", None, 0, 0, 0, loading="lab/large"))
+    assert models.loading_elsewhere == ""
+
+
+def test_a_model_can_be_let_go(models, port):
+    models.unload()
+    assert port.requests == [UnloadModel()]
