@@ -49,7 +49,7 @@ class Manner:
 
 def manner_of(body: MessagesBody) -> Manner:
     thinking = Shown.NONE
-    if body.thinking is not None and body.thinking.on:
+    if body.thinking is not None and body.thinking.is_on:
         thinking = Shown.EMPTY if body.thinking.display == "omitted" else Shown.WHOLE
     one_call = body.tool_choice is not None and body.tool_choice.disable_parallel_tool_use is True
     return Manner(thinking, one_call, body.max_tokens)
