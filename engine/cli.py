@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from engine.api.errors import EngineError
-from engine.commands import chat, convert, doctor, generate, models
+from engine.commands import chat, convert, doctor, generate, models, serve
 from engine.commands.arguments import Parser, wants_json
 from engine.commands.context import Context, OpenEngine, open_host
 from engine.commands.interrupt import INTERRUPTED
@@ -26,6 +26,7 @@ BROKEN_PIPE = 141
 _COMMANDS = {
     "generate": (generate, "answer one question, about pictures or not"),
     "chat": (chat, "a conversation in the terminal"),
+    "serve": (serve, "answer programs on this machine, as OpenAI's and Anthropic's servers do"),
     "models": (models, "list, download, describe and delete models"),
     "convert": (convert, "write a model anew: quantised, dequantised or in another float type"),
     "doctor": (doctor, "is everything as it should be, and what to do if not"),

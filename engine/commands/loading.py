@@ -45,20 +45,25 @@ def engine_settings(context: Context, arguments: argparse.Namespace) -> EngineSe
     return replace(settings, speculation=replace(settings.speculation, lookup=False))
 
 
-def load_model(context: Context, client: EngineClient, arguments: argparse.Namespace) -> ModelInfo | None:
-    """Load what `--model` and `--draft-model` name, downloading it if need be. `None`: Ctrl-C came first.
-
-    Raises the `EngineError` the loading failed with.
-    """
+def load_request(context: Context, arguments: argparse.Namespace) -> LoadModel:
+    """What the flags say of the model."""
     offline = context.offline or arguments.offline
     adapter = arguments.adapter_path
-    request = LoadModel(
+    return LoadModel(
         arguments.model,
         arguments.revision,
         download=not offline,
         draft_model=arguments.draft_model,
         adapter=adapter and adapter.expanduser(),
     )
+
+
+def load_model(context: Context, client: EngineClient, arguments: argparse.Namespace) -> ModelInfo | None:
+    """Load what `--model` and `--draft-model` name, downloading it if need be. `None`: Ctrl-C came first.
+
+    Raises the `EngineError` the loading failed with.
+    """
+    request = load_request(context, arguments)
     streams_json = arguments.json and arguments.stream
     announcement = DownloadAnnouncement(context.terminal)
     with Exchange(client, request) as exchange, cancelled_by_interrupt(exchange) as interruption:

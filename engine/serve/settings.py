@@ -56,7 +56,7 @@ class Limits:
     """Answers that are drawn at the same time; as many as the engine draws."""
     max_queue: int = 64
     """Further answers that may wait for their turn."""
-    max_per_key: int = 48
+    max_per_key: int = 72
     """Answers of one key, running or waiting."""
     max_prompt_bytes: int = 64_000_000
     """Text of all prompts that run or wait."""
