@@ -51,6 +51,11 @@ class Catalogue:
             return _loaded_entry(loaded)
         return next((entry for entry in await self.entries() if entry.id == asked), None)
 
+    def is_near(self, asked: str) -> bool:
+        """Whether it is the id of a model that is loaded or that the settings name; nobody is asked for it."""
+        loaded = self._board.model
+        return asked in {id_of(source) for source in (*self._given(), *([loaded.source] if loaded else ()))}
+
     def _given(self) -> list[str]:
         """Folders that the settings name: the engine's list has only what was downloaded."""
         given = [load.source for load in self._settings.loads]

@@ -23,7 +23,7 @@ from engine.serve.catalogue import Catalogue
 from engine.serve.failures import ModelNotFound, Overloaded, Refused
 from engine.serve.metrics import Metrics
 from engine.serve.request_log import tally_of
-from engine.serve.settings import ServeSettings
+from engine.serve.settings import FOREIGN, ServeSettings
 from engine.serve.stream import Stream
 from engine.serve.wire.frames import AnswerFacts, Writer
 
@@ -129,7 +129,7 @@ class Desk:
         """
         self.admission.check_open()
         loaded = self.board.model
-        if not asked:
+        if not asked or self._is_foreign(asked):
             if loaded is not None and not self._is_loading:
                 return loaded.source
             self._check_not_loading()
@@ -143,6 +143,9 @@ class Desk:
                 raise ModelNotFound("This model is not loaded, and requests may not load one.", code="model_not_loaded")
             await self._load(entry.source)
         return entry.source
+
+    def _is_foreign(self, asked: str) -> bool:
+        return self.settings.foreign_names and asked.startswith(FOREIGN) and not self.catalogue.is_near(asked)
 
     async def load(self, asked: str) -> str:
         """What an administrator's request does; else as `resolve_model`. Loading what is loaded changes nothing."""

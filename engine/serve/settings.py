@@ -15,6 +15,8 @@ from engine.api.request import MOST_LOGPROBS, LoadModel
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8080
 MOST_PORT = 65_535
+FOREIGN = ("claude-", "gpt-")
+"""How models of clouds are called. Their own clients cannot be told of others."""
 _SHORTEST_KEY = 16
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*@]+")
 
@@ -103,6 +105,8 @@ class ServeSettings:
     """How models are loaded that take more than a name: a revision, a draft model, a folder anywhere."""
     switching: bool = True
     """Whether naming a model on this machine that is not loaded loads it."""
+    foreign_names: bool = True
+    """Whether a name that begins with one of `FOREIGN` means the model that is loaded."""
     template_options: tuple[tuple[str, object], ...] = ()
     """For chat templates, where a request does not say otherwise."""
     top_logprobs: int = MOST_LOGPROBS
