@@ -27,7 +27,7 @@ def decode(uri: str, wanted: Wanted, room: int) -> bytes:
         )
     if not wanted.fits(header[1]):
         raise unfit(wanted)
-    if (len(uri) - comma - 1) // 4 * 3 - 2 > min(wanted.max_bytes, room):
+    if (len(uri) - comma - 1) * 3 // 4 - uri.count("=", -2) > min(wanted.max_bytes, room):
         raise too_large(wanted, min(wanted.max_bytes, room))
     try:
         data = base64.b64decode(uri[comma + 1 :], validate=True)

@@ -90,7 +90,7 @@ class Fetcher:
     async def _checked(self, url: httpx2.URL, wanted: Wanted) -> httpx2.URL:
         """The same with the address in its host's place that the host was found at. Raises `MediaError` for one that
         leads anywhere but into the world."""
-        port = url.port or SCHEMES.get(url.scheme)
+        port = SCHEMES.get(url.scheme) if url.port is None else url.port
         if port not in self._rules.ports or url.scheme not in SCHEMES or url.userinfo or not url.host:
             raise _refusal(wanted)
         try:

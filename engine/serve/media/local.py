@@ -18,15 +18,12 @@ _HERE = ("", "localhost")
 
 
 def path_of(named: str) -> str:
-    """Of a `file:` address, or the path that it is already. Raises `MediaError` for a file of another machine."""
+    """Of a `file:` address, or the path that it is already. Raises `ValueError` for a file of another machine."""
     if named[:5].lower() != "file:":
         return named
-    try:
-        address = urlsplit(named)
-    except ValueError as error:
-        raise MediaError("An address of a file cannot be read.", code="media_refused") from error
+    address = urlsplit(named)
     if address.netloc.lower() not in _HERE or address.query or address.fragment:
-        raise MediaError("An address of a file is not one of this machine.", "Write file:///, then the path.")
+        raise ValueError("not a file of this machine")
     return os.fsdecode(unquote_to_bytes(address.path))
 
 
@@ -39,9 +36,12 @@ def read_local(named: str, folders: Sequence[Path], wanted: Wanted, room: int) -
             code="media_files_off",
         )
     try:
-        real = Path(path_of(named)).resolve(strict=True) if os.path.isabs(path_of(named)) else None
-        for folder in folders if real is not None else ():
-            if real.is_relative_to(base := folder.resolve(strict=True)):
+        path = Path(path_of(named))
+        if not path.is_absolute():
+            raise _refusal(wanted)
+        real = path.resolve(strict=True)
+        for base in (folder.resolve() for folder in folders):
+            if real.is_relative_to(base):
                 with _opened(base, real.relative_to(base)) as file:
                     return _read(file, wanted, room)
     except (OSError, ValueError, RuntimeError) as error:
