@@ -94,12 +94,14 @@ class AnswerResponse(Response):
             self._events.when_ended(slot.release)
 
     async def _work(self, slot: Slot, tally: Tally, send: Send) -> None:
-        clock = _Clock(self._desk, slot)
-        out = _Streamed(send, self._desk) if self._question.stream else _Whole(send, self._desk)
+        clock, writer = _Clock(self._desk, slot), self._question.writer
+        # Asked for what comes before all events before it has seen any; sent only once there is one to be sent.
+        opening = writer.opening()
+        out = _Streamed(send, self._desk, opening) if self._question.stream else _Whole(send, self._desk)
         request = await self._desk.settle(self._question.request)
         self._desk.admission.check_open()
         self._events = Stream(self._desk.client, request)
-        writer, reply = self._question.writer, Reply() if self._desk.settings.log_bodies else None
+        reply = Reply() if self._desk.settings.log_bodies else None
         while True:
             events = await self._events.next(clock.patience_s)
             if not events:
@@ -116,7 +118,7 @@ class AnswerResponse(Response):
                     await self._end(event, frames, out)
                     return
                 frames += writer.write(event)
-            if frames and await out.take(frames, writer):
+            if frames and await out.take(frames):
                 clock.sent()
 
     async def _end(self, event: TerminalEvent, frames: list[Frame], out: "_Out") -> None:
@@ -193,7 +195,7 @@ class _Out(Protocol):
 
     started: bool
 
-    async def take(self, frames: list[Frame], writer: Writer) -> bool:
+    async def take(self, frames: list[Frame]) -> bool:
         """Whether anything was sent."""
         ...
 
@@ -203,34 +205,35 @@ class _Out(Protocol):
 
 
 class _Streamed:
-    def __init__(self, send: Send, desk: "Desk") -> None:
+    def __init__(self, send: Send, desk: "Desk", opening: list[Frame]) -> None:
         self._send = send
         self._limit_s = desk.settings.limits.send_s
+        self._opening = opening
         self.started = False
 
-    async def take(self, frames: list[Frame], writer: Writer) -> bool:
-        await self._start(writer)
+    async def take(self, frames: list[Frame]) -> bool:
+        await self._start()
         await self._write(sse.encoded(frames), more=True)
         return True
 
     async def keep_alive(self, writer: Writer) -> None:
-        await self._start(writer)
+        await self._start()
         ping = writer.ping()
         await self._write(sse.KEEP_ALIVE if ping is None else sse.encoded([ping]), more=True)
 
     async def end(self, frames: list[Frame], writer: Writer, event: TerminalEvent) -> None:
-        await self._start(writer)
+        await self._start()
         await self._write(sse.encoded(frames), more=False)
 
-    async def _start(self, writer: Writer) -> None:
+    async def _start(self) -> None:
         if self.started:
             return
         self.started = True
         response = Response(headers=dict(sse.HEADERS), media_type=sse.MEDIA_TYPE)
         del response.headers["content-length"]
         await self._send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
-        if opening := writer.opening():
-            await self._write(sse.encoded(opening), more=True)
+        if self._opening:
+            await self._write(sse.encoded(self._opening), more=True)
 
     async def _write(self, data: bytes, *, more: bool) -> None:
         """A client that leaves what it was sent lying is waited for, but not for ever; nor is anybody else kept."""
@@ -244,7 +247,7 @@ class _Whole:
         self._limit_s = desk.settings.limits.send_s
         self.started = False
 
-    async def take(self, frames: list[Frame], writer: Writer) -> bool:
+    async def take(self, frames: list[Frame]) -> bool:
         return False
 
     async def keep_alive(self, writer: Writer) -> None:
