@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -16,7 +15,7 @@ from engine.api.request import GenerateRequest
 from engine.serve.port import PortTaken, address_of, listen
 from engine.serve.server import Server
 from tests.fake_engine import speak_until_cancelled
-from tests.serve.world import HEADERS, PATIENCE_S, ServedEngine, settings
+from tests.serve.world import HEADERS, PATIENCE_S, ServedEngine, settings, wait_for_model
 
 QUESTION = json.dumps({"messages": [{"role": "user", "content": "Hello?"}], "stream": True})
 
@@ -32,10 +31,7 @@ def serve():
         server = Server(engine.client, settings(**{"port": 0, **fields}))
         opened.append((server, engine))
         server.start()
-        deadline = time.monotonic() + PATIENCE_S
-        while server.board.model is None:
-            assert time.monotonic() < deadline
-            time.sleep(0)
+        wait_for_model(server)
         return server, engine
 
     yield start

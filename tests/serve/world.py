@@ -5,6 +5,7 @@ Has a route of its own, so that what carries answers is tried without any protoc
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -233,6 +234,14 @@ class Visit:
         if self.before_send is not None:
             await self.before_send(message)
         self.sent.append(dict(message))
+
+
+def wait_for_model(server):
+    """Until the server has heard of the one that its engine has."""
+    deadline = time.monotonic() + PATIENCE_S
+    while server.board.model is None:
+        assert time.monotonic() < deadline
+        time.sleep(0)
 
 
 def events_of(text):
