@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import QDeadlineTimer, QObject, QSettings, Qt, QTimer, Signal
-from PySide6.QtWidgets import QApplication, QSystemTrayIcon
+from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 from app.bridge import Bridge
 from app.engine_thread import EngineThread, LoopFactory, build_loop
@@ -27,7 +27,7 @@ from app.state.attachments import AttachmentTray
 from app.state.catalogue import Machine, read_catalogue
 from app.state.chat import ChatState
 from app.state.media_kinds import is_picture
-from app.state.menu_bar import MenuBarState
+from app.state.menu_bar import PLACE, MenuBarState
 from app.state.models import STARTER, ModelsState
 from app.state.senses import senses_of
 from app.state.server import ServerState
@@ -35,11 +35,9 @@ from app.stream_buffer import StreamBuffer
 from app.theme import follow_system
 from app.thumbnails import ThumbnailLoader
 from app.tray import Tray
-from app.widgets.menu_bar_panel import PLACE
 from app.widgets.model_picker import ModelPicker
 from app.windows.chat_page import ChatPage
 from app.windows.main_window import MainWindow
-from app.windows.server_page import ServerPage
 from engine.api.settings import EngineSettings
 from engine.client import EngineClient
 from engine.inbox import Inbox
@@ -90,7 +88,7 @@ class Application(QObject):
             self.page,
             ModelPicker(self.models),
             self.server,
-            ServerPage(self.server, self.models, self.menu_bar),
+            self._make_server_page,
             stays=lambda: self.menu_bar.keeps_running(is_serving=self.server.is_on),
         )
         self.window.restoreGeometry(preferences.geometry)
@@ -128,7 +126,7 @@ class Application(QObject):
 
     def report_bug(self, error: BaseException) -> None:
         """Something unexpected in a slot: the log has the traceback, a person gets a sentence."""
-        self.page.banner.show_error(
+        self.window.pages.currentWidget().banner.show_error(
             "Something went wrong inside Fovea.",
             f"You can go on; if it happens again, start Fovea anew. ({type(error).__name__})",
         )
@@ -151,6 +149,11 @@ class Application(QObject):
         self.menu_bar.changed.connect(self._on_menu_bar_changed)
         self.window.closing.connect(self._on_closing)
         self.window.put_away.connect(self._on_put_away)
+
+    def _make_server_page(self) -> QWidget:
+        from app.windows.server_page import ServerPage  # like its building, not before somebody wants to see it
+
+        return ServerPage(self.server, self.models, self.menu_bar)
 
     def _on_painted(self) -> None:
         if self._options.report_start:

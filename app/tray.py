@@ -47,7 +47,7 @@ class Tray(QObject):
         self.unload = self._add("Unload the Model", models.unload)
         self.menu.addSeparator()
         self._add("Open Fovea", self.open_requested.emit)
-        self._add("Local API…", self.page_requested.emit)
+        self._add("Local API Settings…", self.page_requested.emit)
         self._add("Hide This Icon", self._on_hide)
         self.menu.addSeparator()
         self._add("Quit Fovea", self.quit_requested.emit)
@@ -84,7 +84,6 @@ class Tray(QObject):
     def _show_states(self) -> None:
         server, models = self._server, self._models
         self.state_line.setText(state_word(server))
-        self.switch.setText("Turn the Local API Off" if server.looks_on else "Turn the Local API On")
         self.switch.setChecked(server.looks_on)
         name, words = loaded_name(models), state_text(models)
         self.model_line.setText(f"{name}: {words}" if models.loaded else words)

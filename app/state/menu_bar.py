@@ -3,9 +3,13 @@
 Knows nothing of menu bars or windows.
 """
 
+import sys
 from dataclasses import dataclass, replace
 
 from app.state.notice import Notice
+
+PLACE = "menu bar" if sys.platform == "darwin" else "system tray"
+"""What it is called on this system."""
 
 
 @dataclass(frozen=True, slots=True)

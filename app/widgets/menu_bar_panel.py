@@ -3,15 +3,11 @@
 Knows nothing of the item itself; it shows `MenuBarState` and hands choices to it.
 """
 
-import sys
-
 from PySide6.QtWidgets import QWidget
 
-from app.state.menu_bar import MenuBarState
+from app.state.menu_bar import PLACE, MenuBarState
 from app.widgets.choices import CheckBox
 from app.widgets.section import Section
-
-PLACE = "menu bar" if sys.platform == "darwin" else "system tray"
 
 
 class MenuBarPanel(Section):

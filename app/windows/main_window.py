@@ -4,6 +4,7 @@ Knows nothing of the engine; it is handed the states and says when it closes.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 
 from PySide6.QtCore import QEvent, Signal
@@ -26,7 +27,6 @@ from app.widgets.icon_button import IconButton
 from app.widgets.lit_button import LitButton
 from app.widgets.model_picker import ModelPicker
 from app.windows.chat_page import ChatPage
-from app.windows.server_page import ServerPage
 
 ABOUT = (
     "<h3>Fovea</h3><p>Sees and reads on your own machine. Nothing you drop or type leaves it.</p>"
@@ -48,7 +48,7 @@ class MainWindow(QMainWindow):
         page: ChatPage,
         picker: ModelPicker,
         server: ServerState,
-        server_page: ServerPage,
+        make_server_page: Callable[[], QWidget],
         stays: Callable[[], bool],
     ) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class MainWindow(QMainWindow):
         self._chat = chat
         self.page = page
         self.picker = picker
-        self.server_page = server_page
+        self._make_server_page = make_server_page
         self._stays = stays
         self._is_leaving = False
         self._was_painted = False
@@ -68,10 +68,9 @@ class MainWindow(QMainWindow):
         self.new_button.clicked.connect(self.begin_chat)
         self.api_button = LitButton("local-api", "Local API")
         self.api_button.setCheckable(True)
-        self.api_button.clicked.connect(lambda: self.show_page(page if self.shows_server else server_page))
+        self.api_button.clicked.connect(lambda: self.show_page(page if self.shows_server else self.server_page))
         self.pages = QStackedWidget()
         self.pages.addWidget(page)
-        self.pages.addWidget(server_page)
         self._lay_out()
         self._build_menus()
         # Esc is a second key for stopping: an action shows only its first one.
@@ -80,9 +79,16 @@ class MainWindow(QMainWindow):
         self._show_server(server)
         self.show_page(page)
 
+    @cached_property
+    def server_page(self) -> QWidget:
+        """Built when it is first wanted: the window appears without waiting for it."""
+        made = self._make_server_page()
+        self.pages.addWidget(made)
+        return made
+
     @property
     def shows_server(self) -> bool:
-        return self.pages.currentWidget() is self.server_page
+        return self.pages.currentWidget() is not self.page
 
     def show_page(self, page: QWidget) -> None:
         self.pages.setCurrentWidget(page)

@@ -4,7 +4,7 @@ Knows nothing of servers; what a person does here goes to the state, and the sta
 """
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QShowEvent
+from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from app.state.menu_bar import MenuBarState
@@ -13,10 +13,12 @@ from app.state.server import ServerState
 from app.state.snippets import Snippet, make_snippets
 from app.widgets.access_panel import AccessPanel
 from app.widgets.centred import centred
+from app.widgets.error_banner import ErrorBanner
 from app.widgets.menu_bar_panel import MenuBarPanel
 from app.widgets.request_panel import RequestPanel
 from app.widgets.snippet_panel import SnippetPanel
 from app.widgets.switch_panel import SwitchPanel
+from engine.api.events import Failed
 
 COLUMN_WIDTH = 720
 
@@ -28,6 +30,7 @@ class ServerPage(QScrollArea):
         super().__init__(parent)
         self._state = state
         self._models = models
+        self.banner = ErrorBanner()
         self.switch = SwitchPanel(state, models)
         self.snippets = SnippetPanel()
         self.access = AccessPanel(state)
@@ -44,6 +47,7 @@ class ServerPage(QScrollArea):
         self.snippets.copy_requested.connect(lambda index: _copy(self._make_snippets(state.key)[index].code))
         state.changed.connect(lambda _state: self._show_snippets())
         models.changed.connect(lambda _models: self._show_snippets())
+        models.failed.connect(self._on_model_failed)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -52,13 +56,17 @@ class ServerPage(QScrollArea):
         self._show_snippets()
         self.switch.button.setFocus()
 
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.banner.hide()
+
     def _lay_out(self) -> None:
         column = QWidget()
         column.setMaximumWidth(COLUMN_WIDTH)
         stack = QVBoxLayout(column)
         stack.setContentsMargins(0, 0, 0, 0)
         stack.setSpacing(14)
-        for panel in (self.switch, self.snippets, self.requests, self.access, self.menu_bar):
+        for panel in (self.banner, self.switch, self.snippets, self.requests, self.access, self.menu_bar):
             stack.addWidget(panel)
         stack.addStretch(1)
         page = QWidget()
@@ -67,6 +75,11 @@ class ServerPage(QScrollArea):
         layout.setContentsMargins(20, 20, 20, 24)
         layout.addLayout(centred(column))
         self.setWidget(page)
+
+    def _on_model_failed(self, failed: Failed) -> None:
+        """The model is chosen above this page, too. On the chat's page it is told as well."""
+        if self.isVisible():
+            self.banner.show_error(failed.message, failed.hint)
 
     def _show_snippets(self) -> None:
         if self.isVisible():

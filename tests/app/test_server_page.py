@@ -11,7 +11,8 @@ from app.server_switch import KeychainError, PortTaken
 from app.state.request_log import MOST_LINES, RequestLine
 from app.state.server import Switch
 from app.state.server_port import Reach
-from engine.api.events import Finished, FinishReason, Status
+from engine.api.errors import Fault
+from engine.api.events import Failed, Finished, FinishReason, Status
 from engine.api.request import LoadModel, WatchStatus
 from tests.app.fake_serving import KEY, OTHER_KEY
 from tests.fake_engine import INFO, WAIT
@@ -321,3 +322,14 @@ def test_tab_leads_through_the_page(app, page, qtbot):
     order += [access.switches, access.origins, access.port]
     places = [reached.index(widget) for widget in order]
     assert places == sorted(places)
+
+
+def test_what_goes_wrong_is_told_on_the_page_that_is_seen(app, page, qtbot):
+    app.report_bug(ZeroDivisionError())
+    assert page.banner.isVisible()
+    page.banner.dismiss_button.click()
+    app.models.failed.send(Failed("r1", "hub", "The Hub cannot be reached.", "Try later.", Fault.USER))
+    assert page.banner.message == "The Hub cannot be reached."
+    app.window.show_page(app.page)
+    app.window.show_page(page)
+    assert not page.banner.isVisible()

@@ -167,7 +167,7 @@ def test_a_hidden_item_stays_hidden_and_closing_ends_the_app(open_app, qtbot, ha
 
 def test_its_page_is_opened_from_the_menu(app):
     app.window.hide()
-    entry(app, "Local API…").trigger()
+    entry(app, "Settings…").trigger()
     assert app.window.isVisible()
     assert app.window.shows_server
 
