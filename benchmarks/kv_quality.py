@@ -24,6 +24,7 @@ open_blas()
 import mlx.core as mx  # noqa: E402
 
 from engine.api.settings import KV_BITS, CacheSettings, EngineSettings, KVScheme  # noqa: E402
+from engine.cache.attention import let_caches_attend  # noqa: E402
 from engine.cache.codec import Codec  # noqa: E402
 from engine.cache.compressed import CompressedKVCache  # noqa: E402
 from engine.cache.scheme import codecs, compress  # noqa: E402
@@ -66,6 +67,7 @@ def schemes() -> Iterator[tuple[str, Codecs | None]]:
 
 def measure(model: VisionLanguageModel, ids: Sequence[int], chosen: dict[str, Codecs | None]) -> list[Quality]:
     """One `Quality` a scheme, of the text `ids`. The first scheme answers, and the others are held against it."""
+    let_caches_attend(model)
     text = mx.array(ids)[None]
     room = text.shape[1] - PROMPT
     starts = [place * room // PLACES for place in range(PLACES)]

@@ -31,6 +31,18 @@ class Codec(Protocol):
         """(B, H, L, D) in `dtype`; `width` is D."""
         ...
 
+    def decode_turned(self, encoded: Encoded, width: int, dtype: mx.Dtype) -> mx.array:
+        """`turn` of what `decode` gives, for less."""
+        ...
+
+    def turn(self, x: mx.array) -> mx.array:
+        """(..., D) -> (..., D), linear; keeps inner products. Whatever a codec does to all vectors alike."""
+        ...
+
+    def turn_back(self, x: mx.array) -> mx.array:
+        """What `turn` was given."""
+        ...
+
     def bits_per_value(self, width: int, dtype: mx.Dtype) -> float:
         """All that is stored for a vector, of `width` numbers that came in `dtype`, shared among them."""
         ...

@@ -1,21 +1,24 @@
 """mlx-lm's KV caches, kept compressed: of one sequence, and of rows padded on the left.
 
-Know no model: attention is given keys and values in the model's own dtype, decoded at each step. Only what a step
-brings is encoded, and room is made for `step` tokens at a time, as in mlx-lm.
+Know no model: attention is given keys and values in the model's own dtype, decoded at each step; or, by whoever asks
+for it, attended to without undoing what a codec did to all of them alike. Only what a step brings is encoded, and room
+is made for `step` tokens at a time, as in mlx-lm.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+from weakref import ref
 
 import mlx.core as mx
 from mlx_lm.models.cache import BatchKVCache, KVCache, dynamic_roll
 
+from engine.cache.attention import AttendingCache, Mask
 from engine.cache.codec import Codec
 from engine.cache.codecs import codec_of
 from engine.cache.packed import TOKENS, Packed, stacked
 
 
-class _Compressed:
+class _Compressed(AttendingCache):
     """What both kinds share. No attribute may be called `bits`: mlx-lm would run an attention of its own."""
 
     step: int
@@ -23,6 +26,28 @@ class _Compressed:
     value_codec: Codec
     keys: Packed | None
     values: Packed | None
+    _given: tuple["ref[mx.array]", ...] = ()
+    """The keys and values given out last, for as long as somebody has them: what was not evaluated costs nothing."""
+
+    def attend(
+        self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: Mask, sinks: mx.array | None
+    ) -> mx.array:
+        """A codec turns all keys alike, so that queries turned like them give the same products; and what is mixed of
+        turned values is turned back as a whole."""
+        turned = [id(given()) for given in self._given] == [id(keys), id(values)]
+        if turned:
+            queries = self.key_codec.turn(queries)
+            keys, values = self.keys.read_turned(self.size()), self.values.read_turned(self.size())
+        mixed = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
+        return self.value_codec.turn_back(mixed) if turned else mixed
+
+    def keys_and_values(self) -> tuple[mx.array, mx.array]:
+        return self.keys.read(self.size()), self.values.read(self.size())
+
+    def _give(self) -> tuple[mx.array, mx.array]:
+        given = self.keys_and_values()
+        self._given = tuple(map(ref, given))
+        return given
 
     def _append(self, start: int, keys: mx.array, values: mx.array) -> None:
         self.keys = self._written(self.keys, start, Packed.of(self.key_codec, keys))
@@ -67,10 +92,7 @@ class CompressedKVCache(_Compressed, KVCache):
         """(B, H, L, D) each -> (B, H, offset, D) each, these included."""
         self._append(self.offset, keys, values)
         self.offset += keys.shape[TOKENS]
-        return self.keys_and_values()
-
-    def keys_and_values(self) -> tuple[mx.array, mx.array]:
-        return self.keys.read(self.offset), self.values.read(self.offset)
+        return self._give()
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -105,10 +127,7 @@ class BatchCompressedKVCache(_Compressed, BatchKVCache):
         self._append(self._idx, keys, values)
         self._idx += keys.shape[TOKENS]
         self.offset = self.offset + keys.shape[TOKENS]
-        return self.keys_and_values()
-
-    def keys_and_values(self) -> tuple[mx.array, mx.array]:
-        return self.keys.read(self._idx), self.values.read(self._idx)
+        return self._give()
 
     def finalize(self) -> None:
         """Padding on the right, of which `prepare` was told, becomes padding on the left."""

@@ -51,6 +51,10 @@ class Packed:
             return mx.zeros((*self.parts[0].shape[:TOKENS], 0, self.width), self.dtype)
         return self.codec.decode(self.between(0, stop).parts, self.width, self.dtype)
 
+    def read_turned(self, stop: int) -> mx.array:
+        """`Codec.turn` of what `read` gives, `stop` above 0."""
+        return self.codec.decode_turned(self.between(0, stop).parts, self.width, self.dtype)
+
     def each(self, change: Callable[[mx.array], mx.array]) -> "Packed":
         """With `change` made to every part, (B, H, capacity, w) each."""
         return replace(self, parts=tuple(map(change, self.parts)))

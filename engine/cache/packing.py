@@ -30,15 +30,28 @@ def pack(codes: mx.array, bits: int) -> mx.array:
     return mx.concatenate(packed, axis=-1)
 
 
-def unpack(packed: mx.array, bits: int, count: int) -> mx.array:
-    """(..., words) -> (..., count) uint32: what `pack` was given."""
-    codes, done = mx.zeros((), mx.uint32), 0
+def unpack(packed: mx.array, bits: int, count: int, run: int = 1) -> mx.array:
+    """(..., words) -> (..., count) uint32: what `pack` was given.
+
+    With a `run` of 2 or more that divides 32 / `bits`, neighbours are left together, (..., count / run rounded up), as
+    `joined` puts them: whoever looks them up in a table has fewer to look up."""
+    codes, done = None, 0
     for field in _FIELDS[bits]:
         width = _words(field, count)
-        part = (packed[..., :width, None] >> _places(field)) & (2**field - 1)
-        codes = codes | (part.flatten(-2)[..., :count] << done)
-        packed, done = packed[..., width:], done + field
+        part = (packed[..., :width, None] >> _places(field * run)) & (2 ** (field * run) - 1)
+        part = part.flatten(-2)[..., : -(-count // run)]
+        codes = part if codes is None else codes | (part << done)
+        packed, done = packed[..., width:], done + field * run
     return codes
+
+
+def joined(codes: mx.array, bits: int) -> mx.array:
+    """(..., run) uint32, each below 2^bits -> (...) uint32: one number for all of them, as `unpack` leaves them."""
+    run, whole, done = codes.shape[-1], mx.zeros(codes.shape[:-1], mx.uint32), 0
+    for field in _FIELDS[bits]:
+        part = (codes & (2**field - 1)) << mx.arange(0, field * run, field, dtype=mx.uint32)
+        whole, codes, done = whole | (part.sum(axis=-1) << done), codes >> field, done + field * run
+    return whole
 
 
 def _words(field: int, count: int) -> int:

@@ -10,10 +10,14 @@ import mlx.core as mx
 
 from engine.cache.codec import Encoded
 from engine.cache.lloyd_max import levels
-from engine.cache.packing import WORD, pack, unpack, words
+from engine.cache.packing import WORD, joined, pack, unpack, words
 from engine.cache.rotation import Rotation, random_rotation
 
 _LEAST = 1e-30
+_RUN = 2
+"""Neighbours that are looked up as one."""
+_AS_ONE = {2: mx.uint32, 4: mx.uint64}
+"""Type of a run, by the bytes of each number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class _Tables:
     """(2^bits,) float32, for coordinates whose mean square is 1."""
     cuts: mx.array
     """(2^bits - 1,) halfway between the levels."""
+    runs: dict[mx.Dtype, mx.array]
+    """By the dtype of levels: (2^(bits * run),) levels of each run, as one number of as many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,36 @@ class TurboQuant:
         return pack(codes, self.bits), size.astype(x.dtype)
 
     def decode(self, encoded: Encoded, width: int, dtype: mx.Dtype) -> mx.array:
-        """The place for a fused kernel: levels and the rotation's signs are all it has to be given."""
+        levels, size = self._levels_and_size(encoded, width, dtype)
+        # Halves would overflow on the way back if they were multiplied before it.
+        return self.turn_back(levels) * size
+
+    def decode_turned(self, encoded: Encoded, width: int, dtype: mx.Dtype) -> mx.array:
+        """The place for a fused kernel: the levels are all it has to be given."""
+        levels, size = self._levels_and_size(encoded, width, dtype)
+        return levels * size
+
+    def _levels_and_size(self, encoded: Encoded, width: int, dtype: mx.Dtype) -> tuple[mx.array, mx.array]:
         packed, size = encoded
+        codes = unpack(packed, self.bits, width, _RUN)
+        # On a CPU ten times as fast as indexing.
+        runs = mx.take_along_axis(self._runs(width, dtype), codes.flatten(), axis=0)
+        return runs.view(dtype).reshape(*codes.shape[:-1], -1)[..., :width], size.astype(dtype)
+
+    def _runs(self, width: int, dtype: mx.Dtype) -> mx.array:
         tables = self._tables(width)
-        turned = tables.levels.astype(dtype)[unpack(packed, self.bits, width)]
-        return tables.rotation.back(turned) * size.astype(dtype)
+        if dtype not in tables.runs:
+            every = mx.stack(mx.meshgrid(*[mx.arange(2**self.bits, dtype=mx.uint32)] * _RUN), axis=-1).reshape(-1, _RUN)
+            held = mx.zeros((2 ** (self.bits * _RUN), _RUN), dtype)
+            held[joined(every, self.bits)] = tables.levels.astype(dtype)[every]
+            tables.runs[dtype] = held.view(_AS_ONE[dtype.size]).flatten()
+        return tables.runs[dtype]
+
+    def turn(self, x: mx.array) -> mx.array:
+        return self._tables(x.shape[-1]).rotation.turn(x)
+
+    def turn_back(self, x: mx.array) -> mx.array:
+        return self._tables(x.shape[-1]).rotation.back(x)
 
     def bits_per_value(self, width: int, dtype: mx.Dtype) -> float:
         return (words(self.bits, width) * WORD + 8 * dtype.size) / width
@@ -74,7 +105,7 @@ class TurboQuant:
     def _tables(self, width: int) -> _Tables:
         if width not in self._made:
             found = mx.array(levels(self.bits, width))
-            self._made[width] = _Tables(random_rotation(width, self.seed), found, (found[1:] + found[:-1]) / 2)
+            self._made[width] = _Tables(random_rotation(width, self.seed), found, (found[1:] + found[:-1]) / 2, {})
         return self._made[width]
 
 

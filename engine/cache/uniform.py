@@ -41,6 +41,14 @@ class Uniform:
         group, _ = self._groups(width)
         return mx.dequantize(*encoded, group_size=group, bits=self.bits, dtype=dtype)[..., :width]
 
+    decode_turned = decode
+
+    def turn(self, x: mx.array) -> mx.array:
+        return x
+
+    def turn_back(self, x: mx.array) -> mx.array:
+        return x
+
     def bits_per_value(self, width: int, dtype: mx.Dtype) -> float:
         group, padding = self._groups(width)
         return (self.bits + 2 * 8 * dtype.size / group) * (width + padding) / width

@@ -16,6 +16,7 @@ from mlx_lm.models.cache import trim_prompt_cache
 
 from engine.api.events import Stage, TokenLogprob
 from engine.api.settings import CacheSettings
+from engine.cache.attention import let_caches_attend
 from engine.cache.features import FeatureCache
 from engine.cache.prefix import PrefixCache, has_way_back
 from engine.cache.scheme import compress
@@ -39,6 +40,8 @@ class Runner:
     def __init__(
         self, model: VisionLanguageModel, settings: CacheSettings, prefixes: PrefixCache, features: FeatureCache
     ) -> None:
+        if settings.kv_bits is not None:
+            let_caches_attend(model)
         self._model = model
         self._settings = settings
         self._prefixes = prefixes

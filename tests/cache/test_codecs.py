@@ -7,7 +7,7 @@ import pytest
 
 from engine.cache.codecs import codec_of
 from engine.cache.lloyd_max import levels
-from engine.cache.packing import pack, unpack, words
+from engine.cache.packing import joined, pack, unpack, words
 from engine.cache.rotation import random_rotation
 from engine.cache.turboquant import TurboQuant
 from engine.cache.uniform import Uniform
@@ -142,6 +142,39 @@ def test_packing_loses_nothing(bits, count):
     packed = pack(codes, bits)
     assert (packed.dtype, packed.shape) == (mx.uint32, (3, 2, 4, words(bits, count)))
     assert mx.array_equal(unpack(packed, bits, count), codes)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("run", [2, 4])
+@pytest.mark.parametrize("count", [1, 10, 64, 80, 129])
+def test_neighbours_can_be_left_together(bits, run, count):
+    codes = mx.random.randint(0, 2**bits, (2, 3, count), key=mx.random.key(count)).astype(mx.uint32)
+    together = unpack(pack(codes, bits), bits, count, run)
+    padded = mx.pad(codes, [(0, 0), (0, 0), (0, -count % run)])
+    assert mx.array_equal(together, joined(padded.reshape(2, 3, -1, run), bits))
+    every = mx.arange(2 ** (bits * run), dtype=mx.uint32)[:, None] >> mx.arange(0, bits * run, bits, dtype=mx.uint32)
+    assert sorted(joined(every & (2**bits - 1), bits).tolist()) == list(range(2 ** (bits * run)))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("width", [64, 80, 33])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
+def test_turboquants_levels_are_looked_up_right(bits, width, dtype):
+    codec = TurboQuant(bits)
+    packed, size = codec.encode(unit_vectors(20, width).astype(dtype))
+    table = mx.array(levels(bits, width)).astype(dtype)
+    expected = table[unpack(packed, bits, width)] * size
+    assert mx.array_equal(codec.decode_turned((packed, size), width, dtype), expected)
+
+
+@pytest.mark.parametrize("codec", EVERY, ids=lambda codec: codec.name)
+@pytest.mark.parametrize("width", [64, 80])
+def test_turned_vectors_are_those_that_are_decoded(codec, width):
+    x, y = unit_vectors(20, width), unit_vectors(20, width, seed=1)
+    encoded = codec.encode(x)
+    turned, plain = (read(encoded, width, mx.float32) for read in (codec.decode_turned, codec.decode))
+    assert mx.allclose(codec.turn_back(turned), plain, atol=1e-5)
+    assert mx.allclose((turned * codec.turn(y)).sum(-1), (plain * y).sum(-1), atol=1e-5)
 
 
 def test_packing_wastes_nothing_where_words_are_full():

@@ -6,6 +6,7 @@ from mlx.utils import tree_map_with_path
 from mlx_lm.models.cache import make_prompt_cache
 
 from engine.api.settings import CacheSettings, KVScheme
+from engine.cache.attention import let_caches_attend
 from engine.cache.scheme import compress
 from engine.models.decoders.text import build_decoder
 
@@ -36,10 +37,8 @@ SCHEMES = {
 PROMPTS = [[7, 3, 11, 29, 5], [1], [40, 41, 2, 2, 9, 13, 17, 8, 30, 22, 4]]
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def model(request):
-    kind = request.param.partition("-")[0]
-    made = build_decoder({"model_type": kind, **SIZES, **MODELS[request.param]})
+def decoder(name):
+    made = build_decoder({"model_type": name.partition("-")[0], **SIZES, **MODELS[name]})
     keys = iter(mx.random.split(mx.random.key(3), 1000))
 
     def weight(name, value):
@@ -47,6 +46,13 @@ def model(request):
         return 1 + 0.1 * noise if "norm" in name else 0.15 * noise
 
     made.update(tree_map_with_path(weight, made.parameters()))
+    return made
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    made = decoder(request.param)
+    let_caches_attend(made)
     return made
 
 
