@@ -160,6 +160,9 @@ class MediaLimits:
     """Of a clip's file, which is never read as a whole."""
     max_clip_pixels: int = 500_000_000
     """Of all the frames of a clip that are looked at, as large as they are looked at."""
+    max_clip_s: float = 14_400.0
+    max_clip_frames: int = 1_000_000
+    """Of a clip, whether they are looked at or passed over."""
 
 
 @dataclass(frozen=True, slots=True)

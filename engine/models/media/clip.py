@@ -116,6 +116,7 @@ class _Reading:
             )
         if not count or not rate:
             return None, count
+        self._check_length(count, count / rate)
         return ClipFacts(np.arange(count) / rate, size, count / rate), count
 
     def _counted_facts(self) -> Generator[None, None, ClipFacts]:
@@ -124,6 +125,7 @@ class _Reading:
         with closing(self.open()) as frames:
             for number, time in enumerate(frames.steps()):
                 times.append(time)
+                self._check_length(len(times), time - times[0])
                 if number == 0:
                     size = frames.pixels().shape[:2]
                 if number % _STEPS_AT_ONCE == 0:
@@ -132,6 +134,16 @@ class _Reading:
         # The last frame's own time is not known: as long as the others on average, so that it stands at the end.
         usual = float(shown[-1]) / max(len(shown) - 1, 1)
         return ClipFacts(shown, size, float(shown[-1]) + (usual or 1.0))
+
+    def _check_length(self, count: int, seconds: float) -> None:
+        """Before so many times are kept, and so many frames gone through."""
+        limits = self.limits
+        if count > limits.max_clip_frames or seconds > limits.max_clip_s:
+            raise MediaError(
+                f"{self.file.name} is longer than the {limits.max_clip_s:,.0f} seconds or the "
+                f"{limits.max_clip_frames:,} frames that are opened.",
+                "Cut the clip.",
+            )
 
     def _plan(self, facts: ClipFacts) -> ClipPlan:
         plan = self.choose(facts)
