@@ -55,7 +55,8 @@ def read_items(kept: Iterable[Json]) -> list[KeptItem]:
 def kept_items(items: Iterable[KeptItem], number: str) -> tuple[dict[str, Any], ...]:
     """As they are listed; `number` makes up for those without an id."""
     return tuple(
-        {"id": item.id or f"{_PREFIXES[item.type]}_{number}_{place}", **_kept(item)} for place, item in enumerate(items)
+        {"id": item.id or f"{_PREFIXES[item.type]}_{number}_in{place}", **_kept(item)}
+        for place, item in enumerate(items)
     )
 
 
