@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 NO_KEY = "YOUR_KEY"
 NO_MODEL = "YOUR_MODEL"
+# Beside the lines and not among them: zsh takes no comments where they are pasted.
+_OPEN_WEBUI = (
+    "Start it with this, or give address and key under Admin Panel › Settings › Connections. In a container, write "
+    "host.docker.internal for 127.0.0.1."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ def make_snippets(address: str, key: str, model: str) -> tuple[Snippet, ...]:
         Snippet("curl", "bash", "In a terminal:", _curl(address, key, model)),
         Snippet("Python", "python", "With the openai package:", _python(address, key, model)),
         Snippet("JavaScript", "javascript", "With the openai package from npm:", _javascript(address, key, model)),
-        Snippet("Open WebUI", "bash", "Start it with:", _open_webui(address, key)),
+        Snippet("Open WebUI", "bash", _OPEN_WEBUI, _open_webui(address, key)),
         Snippet("Continue", "yaml", "In ~/.continue/config.yaml:", _continue(address, key, model)),
         Snippet("Claude Code", "bash", "Start it with:", _claude_code(address, key, model)),
     )
@@ -72,13 +77,7 @@ def _javascript(address: str, key: str, model: str) -> str:
 
 
 def _open_webui(address: str, key: str) -> str:
-    return (
-        f"OPENAI_API_BASE_URL={address}/v1 \\\n"
-        f"OPENAI_API_KEY={key} \\\n"
-        "open-webui serve --port 3000\n\n"
-        "# Runs already? Admin Panel > Settings > Connections > OpenAI API takes the same two.\n"
-        "# In a container, write host.docker.internal for 127.0.0.1."
-    )
+    return f"OPENAI_API_BASE_URL={address}/v1 \\\nOPENAI_API_KEY={key} \\\nopen-webui serve --port 3000"
 
 
 def _continue(address: str, key: str, model: str) -> str:

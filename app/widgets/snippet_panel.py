@@ -29,6 +29,7 @@ class SnippetPanel(Section):
         self.tabs.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.tabs.setAccessibleName("Programs")
         self.where = caption()
+        self.where.setWordWrap(True)
         self.copy_button = CopyButton("Copy these lines")
         self.copy_button.clicked.connect(lambda: self.copy_requested.emit(self.tabs.currentIndex()))
         self.code = CodeView("Lines to copy")

@@ -23,6 +23,7 @@ def test_every_program_is_there_with_address_and_key():
         assert ADDRESS in snippet.code
         assert KEY in snippet.code
         assert snippet.language
+        assert "\n#" not in snippet.code, "a shell on macOS takes no comments where lines are pasted"
         assert snippet.where
 
 
