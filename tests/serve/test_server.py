@@ -143,6 +143,16 @@ def test_an_address_that_can_be_called():
         assert address_of(local, "localhost") == f"http://localhost:{local.getsockname()[1]}"
 
 
+def test_small_pieces_are_sent_at_once(serve, ask):
+    """Or else each waits until the one before it was acknowledged, which takes 40 ms."""
+    server, _ = serve()
+    accepted = server._running.server_state.connections
+    _, answer = ask(server, "GET", "/health")
+    answer.read()
+    (connection,) = accepted
+    assert connection.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_websocket_is_not_opened(serve, ask):
     server, _ = serve()
     _, answer = ask(
