@@ -76,9 +76,9 @@ class Session:
     def constraint(self, request: GenerateRequest, prompt: Prompt) -> Iterator[Constraint | None]:
         """Yields `None` while the form that an answer is held to is made ready, and at last what holds it; nothing at
         all for an answer of any form. Raises `RequestError` for a form that cannot be held to."""
-        if request.response_format is None:
+        if (form := self.form.form(request)) is None:
             return
-        held = yield from self.compiler.compile(request.response_format)
+        held = yield from self.compiler.compile(form)
         block = self.form.block(prompt.text)
         yield held if block is None else DelayedConstraint(held, block)
 

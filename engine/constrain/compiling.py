@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from engine.api.errors import RequestError
-from engine.api.response_format import ResponseFormat
 from engine.api.settings import ConstraintLimits
 from engine.constrain.constraint import GrammarConstraint
-from engine.constrain.grammars import build_constraint
+from engine.constrain.grammars import Form, build_constraint
 from engine.constrain.tokens import grammar_tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-Build = Callable[[ResponseFormat, "LLTokenizer", ConstraintLimits], GrammarConstraint]
+Build = Callable[[Form, "LLTokenizer", ConstraintLimits], GrammarConstraint]
 Compiling = Generator[None, None, GrammarConstraint]
 """Yields while there is nothing yet, returns the constraint, raises `RequestError`."""
 
@@ -74,7 +73,7 @@ class ConstraintCompiler:
         self._has_begun = False
         self._under_way: list[_Work[GrammarConstraint]] = []
 
-    def compile(self, response_format: ResponseFormat) -> Compiling:
+    def compile(self, form: Form) -> Compiling:
         """Closed early, it leaves its thread to end by itself; a thread cannot be stopped."""
         if not self._has_begun:
             self._has_begun = True
@@ -86,7 +85,7 @@ class ConstraintCompiler:
         while self._compiling() >= self._limits.max_compiling:
             self._check(deadline)
             yield
-        work = _Work("constraint", lambda: self._build(response_format, tokens, self._limits))
+        work = _Work("constraint", lambda: self._build(form, tokens, self._limits))
         self._under_way.append(work.start())
         while not work.ended.is_set():
             self._check(deadline)

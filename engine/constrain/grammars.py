@@ -10,20 +10,14 @@ from typing import TYPE_CHECKING
 from engine.api.errors import RequestError
 from engine.api.response_format import Choice, Grammar, JsonObject, JsonSchema, Regex, ResponseFormat
 from engine.api.settings import ConstraintLimits
+from engine.constrain.calls import Calls, calls_grammar
 from engine.constrain.constraint import GrammarConstraint
+from engine.constrain.json_grammar import schema_grammar
 from engine.constrain.schema import check_schema, close_objects, places
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-_JSON = {
-    # Not endless: a model that has lost its thread would go on with it for ever.
-    "whitespace_pattern": r"[ \t\r\n]{1,24}",
-    # Without \u, which names could be spelled a second way with, and halves of pairs be written.
-    "json_allowed_escapes": 'nrbtf\\"',
-    "coerce_one_of": False,
-    "lenient": False,
-}
 _MOST_LEXER_STATES = 50_000
 """Of 1-2 kB each."""
 _ANY_OBJECT = '{"type":"object"}'
@@ -31,32 +25,34 @@ _EMBEDDED = re.compile(r"%json\s*(?=\{)")
 _TEMPERATURE = re.compile(r"^\s*\w+\[[^\]]*\btemperature\s*=", re.MULTILINE)
 
 
-def build_constraint(
-    response_format: ResponseFormat, tokenizer: "LLTokenizer", limits: ConstraintLimits
-) -> GrammarConstraint:
+Form = ResponseFormat | Calls
+"""What an answer is held to."""
+
+
+def build_constraint(form: Form, tokenizer: "LLTokenizer", limits: ConstraintLimits) -> GrammarConstraint:
     """May take long. Raises `RequestError` for what is too large, wrong, or cannot be enforced."""
     from llguidance import LLMatcher, LLParserLimits
 
-    grammar = grammar_text(response_format, limits)
+    grammar = grammar_text(form, limits)
     bounds = LLParserLimits(max_lexer_states=_MOST_LEXER_STATES, verbose_errors=False)
     matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=bounds)
     if matcher.is_error():
-        raise _refusal(response_format, matcher.get_error())
+        raise _refusal(form, matcher.get_error())
     # What was left out without saying so is as bad as what cannot be read.
     if warnings := matcher.get_grammar_warnings():
-        raise _refusal(response_format, warnings[0])
+        raise _refusal(form, warnings[0])
     return GrammarConstraint(matcher)
 
 
-def grammar_text(response_format: ResponseFormat, limits: ConstraintLimits) -> str:
-    match response_format:
+def grammar_text(form: Form, limits: ConstraintLimits) -> str:
+    match form:
         case JsonObject():
-            return _of_schema(_ANY_OBJECT)
+            return schema_grammar(_ANY_OBJECT)
         case JsonSchema(text, strict):
             _check_size("JSON schema", len(text.encode()), limits.max_schema_bytes, "bytes")
             schema = json.loads(text)
             check_schema(schema, limits)
-            return _of_schema(json.dumps(close_objects(schema)) if strict else text)
+            return schema_grammar(json.dumps(close_objects(schema)) if strict else text)
         case Regex(pattern):
             _check_size("regular expression", len(pattern), limits.max_regex_length, "characters")
             return _of_regex(pattern)
@@ -69,14 +65,10 @@ def grammar_text(response_format: ResponseFormat, limits: ConstraintLimits) -> s
             _check_grammar(text, limits)
             # Not `grammar_from_lark`, which takes llguidance's own JSON as well.
             return json.dumps({"grammars": [{"lark_grammar": text}]})
-
-
-def _of_schema(text: str) -> str:
-    from llguidance import LLMatcher
-
-    # Only an object has room for options; `true` and `false` say the same in one.
-    text = {"true": "{}", "false": '{"enum":[]}'}.get(text, text)
-    return LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
+        case Calls(otherwise=None):
+            return calls_grammar(form, limits)
+        case Calls(otherwise=otherwise):
+            return calls_grammar(form, limits, json.loads(grammar_text(otherwise, limits)))
 
 
 def _of_regex(pattern: str) -> str:
@@ -113,7 +105,13 @@ def _check_size(name: str, size: int, most: int, unit: str) -> None:
         )
 
 
-_NAMES = {JsonSchema: "JSON schema", Regex: "regular expression", Choice: "choice", Grammar: "grammar"}
+_NAMES = {
+    JsonSchema: "JSON schema",
+    Regex: "regular expression",
+    Choice: "choice",
+    Grammar: "grammar",
+    Calls: "schema of a tool",
+}
 _HINTS = {
     Regex: "Look-around, back-references, \\b and anchors in the middle are not taken; it is matched as a whole.",
     Grammar: "It is written as Lark writes grammars, with its first rule called start.",
@@ -121,11 +119,11 @@ _HINTS = {
 _ONE_OF = "Options of oneOf have to differ in a required property's const, or in their type. Or use anyOf."
 
 
-def _refusal(response_format: ResponseFormat, reason: str) -> RequestError:
-    kind = type(response_format)
+def _refusal(form: Form, reason: str) -> RequestError:
+    kind = type(form)
     said, hint = _gist(reason), _HINTS.get(kind, "Correct it.")
-    if isinstance(response_format, JsonSchema) and "oneOf" in said:
-        where = ", ".join(places(json.loads(response_format.schema), "oneOf"))
+    if isinstance(form, JsonSchema) and "oneOf" in said:
+        where = ", ".join(places(json.loads(form.schema), "oneOf"))
         said, hint = f"alternatives that may hold at the same time, at {where}", _ONE_OF
     return RequestError(f"The {_NAMES.get(kind, 'form')} cannot be enforced: {said}.", hint, code="bad_format")
 

@@ -19,11 +19,11 @@ _UNWRITABLE = re.compile("[\x00-\x07\x0b\x0e-\x1f\x7f]")
 """Could only be written as \\u escapes, which are not drawn: a name could be spelled in two ways with them."""
 
 
-def check_schema(schema: Any, limits: ConstraintLimits) -> None:
-    """`schema` as parsed. Raises `RequestError` naming what is too much or cannot be enforced, and where."""
+def check_schema(schema: Any, limits: ConstraintLimits, name: str = "#") -> None:
+    """`schema` as parsed. Raises `RequestError` naming what is too much or cannot be enforced, and where: in `name`."""
     _check_depth(schema, limits.max_schema_depth)
     values = 0
-    for place, node in _nodes(schema, "#"):
+    for place, node in _nodes(schema, name):
         _check_keywords(place, node)
         _check_objects(place, node)
         _check_items(place, node)

@@ -85,7 +85,10 @@ class DelayedConstraint:
         match self._state:
             case _State.HELD:
                 self._inner.accept(token)
-            case _State.BEFORE if token != self._block.start[0] or self._inner.allows(token):
+            # What may begin an answer as well is one, but for a token that is a whole marker.
+            case _State.BEFORE if token != self._block.start[0] or (
+                len(self._block.start) > 1 and self._inner.allows(token)
+            ):
                 self._state = _State.HELD
                 self._inner.accept(token)
             case _State.BEFORE | _State.OPENING:

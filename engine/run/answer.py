@@ -8,11 +8,21 @@ from typing import Any
 from engine.api.errors import RequestError
 from engine.api.events import TokenLogprob
 from engine.api.request import GenerateRequest
+from engine.constrain.calls import Calls
+from engine.constrain.grammars import Form
+from engine.constrain.spelling import Spelling, control_words
 from engine.constrain.thinking import ThinkingBlock
-from engine.run.spelling import Spelling
 from engine.run.text import TextStream
 from engine.run.thinking import ThinkingBudget, find_thinking
-from engine.run.tools import NO_FORMAT, CallReader, find_tool_format, offered_tools
+from engine.run.tools import (
+    NO_FORMAT,
+    CallReader,
+    ToolFormat,
+    asked_tools,
+    find_tool_format,
+    held_format,
+    offered_tools,
+)
 
 
 class AnswerForm:
@@ -23,20 +33,41 @@ class AnswerForm:
         self._thinking = find_thinking(tokenizer, template)
         self._tools = find_tool_format(tokenizer, template)
         self._spelling = Spelling(tokenizer)
+        self._words = control_words(tokenizer)
         self._control = frozenset(tokenizer.all_special_ids) - self._ids(self._thinking.words if self._thinking else ())
 
     def stream(self, request: GenerateRequest, prompt: str) -> TextStream:
-        """What takes the tokens of one answer to `prompt`, as rendered. Raises `RequestError` for a choice of tools
-        that cannot be held to."""
+        """What takes the tokens of one answer to `prompt`, as rendered."""
         tools = offered_tools(request)
         known = self._tools if tools else None
+        form = self.form(request)
         return TextStream(
             self._tokenizer.detokenizer,
             request.stop,
             self._thinking and self._thinking.at(prompt),
-            known and CallReader(known, tools),
+            known and CallReader(held_format(known) if isinstance(form, Calls) else known, tools),
             self._control - self._ids(known.words) if known else self._control,
             (NO_FORMAT,) if tools and known is None else (),
+            held=form is not None,
+        )
+
+    def form(self, request: GenerateRequest) -> Form | None:
+        """What that answer is held to once the model has thought. Raises `RequestError` where a model's calls are not
+        known well enough to be held to them."""
+        asked = asked_tools(request)
+        tools = asked or (offered_tools(request) if request.response_format is not None and self._tools else ())
+        if not tools:
+            return request.response_format
+        if self._tools is None or self._tools.layout is None:
+            raise _not_known(self._tools)
+        return Calls(
+            self._tools.layout,
+            self._tools.start,
+            self._tools.end,
+            tools,
+            self._words,
+            several=not isinstance(request.tool_choice, str),
+            otherwise=None if asked else request.response_format,
         )
 
     def budget(self, request: GenerateRequest, prompt: str) -> ThinkingBudget | None:
@@ -70,3 +101,12 @@ class AnswerForm:
 
     def _ids(self, words: tuple[str, ...]) -> frozenset[int]:
         return frozenset(token for word in words for token in self._encode(word))
+
+
+def _not_known(found: ToolFormat | None) -> RequestError:
+    how = f"in a way, {found.way}, that an answer" if found else "in a way that is not known, so an answer"
+    return RequestError(
+        f"This model writes calls of tools {how} cannot be held to.",
+        "Leave the choice of tools to the model (auto) and the form of the answer open, or choose another model.",
+        code="unsupported_option",
+    )

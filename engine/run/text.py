@@ -51,14 +51,18 @@ class TextStream:
         calls: CallReader | None = None,
         unshown: Collection[int] = (),
         notes: Sequence[str] = (),
+        *,
+        held: bool = False,
     ) -> None:
-        """`unshown` are control tokens, which are text inside a call only; `notes` are known from the beginning."""
+        """`unshown` are control tokens, which are text inside a call only; `notes` are known from the beginning. In an
+        answer that is `held` to a form markers mean something in front of it only: within, they are words."""
         self._detokenizer = detokenizer
         self._stop = tuple(stop)
         self._markers = thinking
         self._calls = calls
         self._unshown = unshown
         self._notes = tuple(notes)
+        self._is_held = held
         self._held = ""
         self._offset = 0
         """Of what is held, in all the text so far."""
@@ -137,16 +141,20 @@ class TextStream:
             # Without an end of its own, a call ends where the next one starts.
             edges = {self._calls.end: Edge.CALLED} if self._calls.end else {self._calls.start: Edge.CALL}
             return edges | ({self._markers.end: Edge.ANSWER} if self.thinking else {})
-        edges = {} if self._calls is None else {self._calls.start: Edge.CALL}
+        is_within = self._is_held and self.answering
+        has_calls = self._calls is not None and (not is_within or self._after_call)
+        edges = {self._calls.start: Edge.CALL} if has_calls and not (self._is_held and self.thinking) else {}
         if self.thinking:
             return edges | {self._markers.end: Edge.ANSWER}
-        if self._markers is not None:
+        if self._markers is not None and not is_within:
             silent = (*self._markers.silent, *(self._markers.frame if self._has_thought else ()))
             edges |= {word: Edge.SILENT for word in silent} | {self._markers.start: Edge.THINK}
         return edges | {word: Edge.STOP for word in self._stop}
 
     def _next_edge(self) -> tuple[int, str, Edge] | None:
         found = [(self._held.find(word), word, edge) for word, edge in self._edges().items() if word in self._held]
+        if self._is_held and not self.thinking and not self._in_call:
+            found = [hit for hit in found if hit[2] is Edge.STOP or not self._held[: hit[0]].strip()]
         return min(found, key=lambda hit: (hit[0], -len(hit[1])), default=None)
 
     def _cross(self, pieces: list[Piece | Call], at: int, word: str, edge: Edge) -> None:
@@ -155,6 +163,9 @@ class TextStream:
         if edge is Edge.CALL and not self.thinking and not self._in_call:
             gap = self._held[len(self._held[:at].rstrip()) : at]
         self._emit(pieces, self._take(at - len(gap)))
+        if self._in_call and self._is_held and not self._calls.whole:
+            self._emit(pieces, self._take(len(word)))
+            return
         self._take(len(gap) + len(word), is_thought=edge is not Edge.ANSWER)
         if self._in_call:
             self._leave_call(pieces, word, edge)
@@ -192,7 +203,7 @@ class TextStream:
     def _kept(self) -> int:
         """How much of what is held may still become a word; where calls are, space may turn out to stand before one."""
         keep = _overhang(self._held, tuple(self._edges()))
-        if self._calls is None or self._in_call or self.thinking:
+        if Edge.CALL not in self._edges().values() or self._in_call or self.thinking:
             return keep
         return len(self._held) - len(self._held[: len(self._held) - keep].rstrip())
 

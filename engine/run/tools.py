@@ -7,12 +7,13 @@ import json
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest
 from engine.api.tools import Tool, ToolChoice
+from engine.constrain.layouts import Apart, Layout, find_layout
+from engine.constrain.reading import read_calls
 
 UNREADABLE = "The model called a tool in a way that cannot be read; its words stand in the answer."
 STRANGE = "The model called {}, a tool it was not offered; its words stand in the answer."
@@ -54,6 +55,10 @@ class ToolFormat:
     end: str
     parse: Callable[[str, Any], Any]
     """From what stands between, and the tools in OpenAI's shape, to `{"name", "arguments"}` or a list of these."""
+    way: str = ""
+    """What mlx-lm calls this way of writing."""
+    layout: Layout | None = None
+    """What a call can be held to, where that is known."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -63,26 +68,38 @@ class ToolFormat:
 def find_tool_format(tokenizer: Any, template: str) -> ToolFormat | None:
     """How a model writes calls, as mlx-lm tells it from template and vocabulary; JSON in `<tool_call>` if it cannot."""
     if tokenizer.has_tool_calling:
-        return ToolFormat(tokenizer.tool_call_start, tokenizer.tool_call_end, tokenizer.tool_parser)
+        return _format(tokenizer.tool_call_start, tokenizer.tool_call_end, tokenizer.tool_parser, template)
     if "<tool_call>" in template:
-        from mlx_lm.tool_parsers import json_tools
+        from mlx_lm.tool_parsers import json_tools as tools
 
-        return ToolFormat(json_tools.tool_call_start, json_tools.tool_call_end, json_tools.parse_tool_call)
+        return _format(tools.tool_call_start, tools.tool_call_end, tools.parse_tool_call, template)
     return None
 
 
+def _format(start: str, end: str, parse: Callable[[str, Any], Any], template: str) -> ToolFormat:
+    way = getattr(parse, "__module__", "").rpartition(".")[2]
+    return ToolFormat(start, end, parse, way, find_layout(way, template))
+
+
 def offered_tools(request: GenerateRequest) -> tuple[Tool, ...]:
-    """Those that the model is told of. Raises `RequestError` for a choice that cannot be held to."""
-    if request.tool_choice is ToolChoice.NONE:
-        return ()
-    if request.tool_choice is not ToolChoice.AUTO:
-        wish = request.tool_choice if isinstance(request.tool_choice, str) else request.tool_choice.value
-        raise RequestError(
-            f"A model cannot be made to call a tool yet, but tool_choice is {wish}.",
-            "Use auto, and ask for the call in words; or none.",
-            code="unsupported_option",
-        )
-    return request.tools
+    """Those that the model is told of."""
+    return () if request.tool_choice is ToolChoice.NONE else request.tools
+
+
+def asked_tools(request: GenerateRequest) -> tuple[Tool, ...]:
+    """Those of which one has to be called."""
+    if isinstance(request.tool_choice, str):
+        return tuple(tool for tool in request.tools if tool.name == request.tool_choice)
+    return request.tools if request.tool_choice is ToolChoice.REQUIRED else ()
+
+
+def held_format(found: ToolFormat) -> ToolFormat:
+    """The same for calls that are held to its layout. Where arguments stand one by one, a reader by the layout takes
+    none of them for something else."""
+    layout = found.layout
+    if layout is None or not isinstance(layout.call, Apart):
+        return found
+    return replace(found, parse=lambda text, tools: read_calls(text, layout, tools))
 
 
 def openai_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -119,6 +136,11 @@ class CallReader:
         """Whether there was a call that could be read."""
         return self._count > 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether what was taken can be read as it is: an end marker may be words of an argument."""
+        return bool(self._read())
+
     def open(self, lead: str) -> None:
         """`lead` is the marker, and what stood before it that is shown only if this is not a call after all."""
         self._lead, self._written = lead, []
@@ -128,18 +150,20 @@ class CallReader:
 
     def close(self, end: str) -> list[Call] | str:
         """The calls in the block that `end` closes, or its words, if it cannot be read."""
-        try:
-            parsed = self._parse("".join(self._written), self._tools)
-            found = [_named(call) for call in (parsed if isinstance(parsed, list) else [parsed])]
-        except _GARBAGE:
-            found = []
-        if not found:
+        if not (found := self._read()):
             return self.give_back(UNREADABLE, end)
         if strange := [name for name, _, _ in found if name not in self._names]:
             return self.give_back(STRANGE.format(strange[0]), end)
         calls = [Call(self._count + at, known or _new_id(), name, text) for at, (name, text, known) in enumerate(found)]
         self._count += len(calls)
         return calls
+
+    def _read(self) -> list[tuple[str, str, str]]:
+        try:
+            parsed = self._parse("".join(self._written), self._tools)
+            return [_named(call) for call in (parsed if isinstance(parsed, list) else [parsed])]
+        except _GARBAGE:
+            return []
 
     def give_back(self, note: str = "", end: str = "") -> str:
         """The words of the block, which is no call."""

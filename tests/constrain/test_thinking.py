@@ -83,6 +83,13 @@ def test_an_answer_that_begins_like_the_marker_is_an_answer(tiny):
     assert said(tiny, constraint, tiny.ids("<t>")) == tiny.ids("<a>")
 
 
+def test_a_marker_that_the_form_would_allow_is_a_marker_all_the_same(tiny):
+    anything = Regex("(.|\\n)*")
+    constraint = DelayedConstraint(tiny.constraint(anything), block(tiny))
+    said(tiny, constraint, [START, *tiny.ids("hm")], most=3)
+    assert not constraint.holds
+
+
 class Budget:
     """One that would end thinking at once, as a marker's words in an answer make it believe."""
 

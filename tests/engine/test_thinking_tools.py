@@ -1,18 +1,20 @@
 """Thinking that is ended, and tools that are called, through the whole engine: tokens, text and usage agree."""
 
 import json
-import shutil
 from pathlib import Path
 
+import jsonschema
 import mlx.core as mx
 import pytest
 
 from engine.api.errors import Fault
 from engine.api.events import Failed, Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallDelta
 from engine.api.request import GenerateRequest, LoadModel, Message, Role, Text
-from engine.api.settings import EngineSettings, SpeculationSettings
-from engine.api.tools import Tool
+from engine.api.response_format import Choice, JsonSchema
+from engine.api.settings import EngineSettings, SamplingSettings, SpeculationSettings
+from engine.api.tools import Tool, ToolChoice
 from engine.host import EngineHost
+from engine.loading.tiny import write_tiny_llama
 from engine.loading.tokenizer import load_tokenizer
 from engine.run.sampler import Sampler
 from tests.recording import ask
@@ -26,10 +28,9 @@ CLOCK = Tool("get_time")
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_llama, tmp_path_factory):
+def folder(tmp_path_factory):
     """A tiny model whose template knows thinking and tools."""
-    folder = tmp_path_factory.mktemp("thinking") / "model"
-    shutil.copytree(tiny_llama, folder)
+    folder = write_tiny_llama(tmp_path_factory.mktemp("thinking"), context_length=4096)
     path = Path(folder) / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": TEMPLATE + "{# </think> #}"}))
     return folder
@@ -102,6 +103,102 @@ def test_a_call_that_is_cut_is_text_and_said(answering):
     assert finished.reason is FinishReason.LENGTH
     assert joined(answer, TextDelta) == CALL[:-12]
     assert "call of a tool" in finished.notes[0]
+
+
+PLACES = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 4}, "days": {"type": "integer", "maximum": 9, "minimum": 1}},
+    "required": ["city", "days"],
+}
+WEATHER = Tool("get_weather", "", json.dumps(PLACES))
+ANSWER = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
+
+
+def held(client, seed, *, shuns=(), **options):
+    """An answer of the model's own, without tokens that it `shuns` where it may."""
+    sampling = SamplingSettings(
+        temperature=1.0, seed=seed, logit_bias=tuple((token, -100.0) for token in shuns) or None
+    )
+    options = {"max_tokens": 3000, "sampling": sampling, "tools": (WEATHER, CLOCK)} | options
+    return ask(client, GenerateRequest((Message(Role.USER, (Text("When?"),)),), **options))
+
+
+def called(recorder):
+    events = [event for event in recorder.events if isinstance(event, ToolCallDelta)]
+    return [(event.name, json.loads(event.arguments)) for event in events]
+
+
+def check_calls(calls, names):
+    assert calls
+    for name, arguments in calls:
+        assert name in names
+        jsonschema.validate(arguments, PLACES if name == "get_weather" else {"maxProperties": 0})
+
+
+@pytest.mark.parametrize("choice", [ToolChoice.REQUIRED, "get_weather", "get_time"])
+def test_a_call_that_was_asked_for_is_made(client, choice):
+    recorders = [held(client, seed, tool_choice=choice) for seed in range(3)]
+    free = held(client, 7, max_tokens=30)
+    for recorder in recorders:
+        end = recorder.end()
+        assert end.reason is FinishReason.TOOL_CALLS, end
+        assert joined(recorder, TextDelta).strip() == ""
+        calls = called(recorder)
+        check_calls(calls, ("get_weather", "get_time") if choice is ToolChoice.REQUIRED else (choice,))
+        assert len(calls) == 1 or choice is ToolChoice.REQUIRED
+    assert isinstance(free.end(), Finished)
+
+
+def test_each_of_several_answers_makes_its_call(client):
+    recorder = held(client, 1, tool_choice="get_weather", n=3)
+    assert [choice.reason for choice in recorder.end().choices] == [FinishReason.TOOL_CALLS] * 3
+    assert sorted(event.choice for event in recorder.events if isinstance(event, ToolCallDelta)) == [0, 1, 2]
+    check_calls(called(recorder), ("get_weather",))
+
+
+@pytest.mark.parametrize("shunned", ["<", "{"])
+def test_an_answer_has_its_form_or_is_a_call(client, folder, shunned):
+    # A line's end may stand before a call, but not before the form.
+    ids = load_tokenizer(folder, ()).encode(f"{shunned}\n\r\t ", add_special_tokens=False)
+    form = JsonSchema.of(ANSWER, strict=True)
+    recorder = held(client, 2, shuns=ids, response_format=form)
+    end = recorder.end()
+    if shunned == "{":
+        assert end.reason is FinishReason.TOOL_CALLS
+        check_calls(called(recorder), ("get_weather", "get_time"))
+    else:
+        assert (end.reason, called(recorder)) == (FinishReason.STOP, [])
+        jsonschema.validate(json.loads(joined(recorder, TextDelta)), ANSWER)
+
+
+@pytest.mark.parametrize(
+    "options", [{"tool_choice": "get_weather"}, {"response_format": JsonSchema.of(ANSWER, strict=True)}]
+)
+def test_thinking_comes_first(client, options):
+    thinks = {"template_options": (("enable_thinking", True),), "thinking_budget": 6}
+    recorder = held(client, 3, **thinks, **options)
+    end = recorder.end()
+    assert end.usage.thinking_tokens == 6
+    if end.reason is FinishReason.TOOL_CALLS:
+        check_calls(called(recorder), ("get_weather", "get_time"))
+    else:
+        jsonschema.validate(json.loads(joined(recorder, TextDelta)), ANSWER)
+
+
+def test_markers_in_a_held_answer_are_words(client, folder):
+    words = "<think> <tool_call> </think> </tool_call>"
+    shuns = load_tokenizer(folder, ()).encode("<\n\r\t ", add_special_tokens=False)
+    recorder = held(client, 4, shuns=shuns, response_format=Choice((f"[{words}]",)))
+    end = recorder.end()
+    assert (end.reason, joined(recorder, TextDelta)) == (FinishReason.STOP, f"[{words}]")
+    assert (end.notes, end.usage.thinking_tokens) == ((), 0)
+
+
+def test_arguments_that_cannot_be_held_to_their_schema_are_named(client):
+    strange = Tool("strange", "", '{"properties": {"a": {"not": {}}}}')
+    failed = held(client, 5, tools=(CLOCK, strange), tool_choice=ToolChoice.REQUIRED).end()
+    assert isinstance(failed, Failed)
+    assert (failed.code, "'not' at strange#/properties/a" in failed.message) == ("unsupported_schema", True)
 
 
 def test_a_budget_for_a_model_that_does_not_think_is_refused(answering, tiny_llama):

@@ -8,6 +8,7 @@ import pytest
 
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, Message, RenderedPrompt, Role, Text
+from engine.api.response_format import JsonSchema
 from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
 from engine.run.answer import AnswerForm
 from engine.run.text import Piece, TextStream
@@ -61,10 +62,10 @@ def form(name):
 class Answer:
     """`text` streamed letter by letter, or in `pieces`, to its end or, not `complete`, cut off there."""
 
-    def __init__(self, text, name="json_tools", *, pieces=None, stop=(), thinking=None, complete=True):
+    def __init__(self, text, name="json_tools", *, pieces=None, stop=(), thinking=None, complete=True, held=False):
         pieces = list(text) if pieces is None else pieces
         reader = CallReader(form(name), (WEATHER, CLOCK))
-        stream = TextStream(Pieces(pieces), stop, thinking, reader)
+        stream = TextStream(Pieces(pieces), stop, thinking, reader, held=held)
         shown = [piece for token in range(len(pieces)) for piece in stream.push(token)]
         shown += stream.finish(complete=complete)
         self.text = "".join(piece.text for piece in shown if isinstance(piece, Piece) and not piece.thinking)
@@ -291,9 +292,53 @@ def test_a_way_of_writing_that_nobody_knows_is_said(tokenizer):
 
 
 @pytest.mark.parametrize("choice", [ToolChoice.REQUIRED, "get_time"])
-def test_a_choice_that_cannot_be_held_to_is_refused_by_name(tokenizer, choice):
-    with pytest.raises(RequestError, match=r"tool_choice is (required|get_time)"):
+def test_a_call_that_cannot_be_held_to_is_refused_by_name(tokenizer, choice):
+    with pytest.raises(RequestError, match="not known") as caught:
         read(Wrapper(tokenizer), "", tools=(CLOCK,), tool_choice=choice)
+    assert caught.value.code == "unsupported_option"
+    with pytest.raises(RequestError, match="in a way, muse_spark"):
+        read(Wrapper(tokenizer, form("muse_spark")), "", tools=(CLOCK,), tool_choice=choice)
+
+
+SCHEMA = JsonSchema.of({"type": "object"})
+
+
+@pytest.mark.parametrize(
+    ("options", "tools", "several", "otherwise"),
+    [
+        ({"tool_choice": ToolChoice.REQUIRED}, (WEATHER, CLOCK), True, None),
+        ({"tool_choice": "get_time"}, (CLOCK,), False, None),
+        ({"response_format": SCHEMA}, (WEATHER, CLOCK), True, SCHEMA),
+        ({"tool_choice": ToolChoice.REQUIRED, "response_format": SCHEMA}, (WEATHER, CLOCK), True, None),
+    ],
+)
+def test_an_answer_is_held_to_calls_or_to_its_form(tokenizer, options, tools, several, otherwise):
+    made = AnswerForm(Wrapper(tokenizer, form("json_tools")), "")
+    held = made.form(GenerateRequest((), tools=(WEATHER, CLOCK), **options))
+    assert (held.tools, held.several, held.otherwise) == (tools, several, otherwise)
+    assert (held.start, held.end) == ("<tool_call>", "</tool_call>")
+    assert held.control["<|end|>"] == tokenizer.convert_tokens_to_ids("<|end|>")
+
+
+def test_an_answer_is_free_or_held_to_its_form_alone(tokenizer):
+    made = AnswerForm(Wrapper(tokenizer, form("json_tools")), "")
+    assert made.form(GenerateRequest((), tools=(CLOCK,))) is None
+    no_calls = GenerateRequest((), tools=(CLOCK,), tool_choice=ToolChoice.NONE, response_format=SCHEMA)
+    assert made.form(no_calls) == SCHEMA
+    # Nobody knows how it would call one; that is noted, and the form is what is left.
+    assert (
+        AnswerForm(Wrapper(tokenizer), "").form(GenerateRequest((), tools=(CLOCK,), response_format=SCHEMA)) == SCHEMA
+    )
+
+
+def test_a_held_call_is_read_by_its_layout(tokenizer):
+    """For mlx-lm's parser "null" is no text, whatever the schema says, and [1] a list."""
+    said = Tool("say", "", '{"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}')
+    arguments = "<parameter=a>\nnull\n</parameter>\n<parameter=b>\n[1]\n\n</parameter>\n"
+    text = f"<tool_call>\n<function=say>\n{arguments}</function>\n</tool_call>"
+    wrapper = Wrapper(tokenizer, form("qwen3_coder"))
+    [call], _ = read(wrapper, text, tools=(said,), tool_choice="say")
+    assert json.loads(call.arguments) == {"a": "null", "b": "[1]\n"}
 
 
 @pytest.mark.parametrize(
@@ -351,3 +396,56 @@ def test_a_tool_of_another_shape_is_refused(given):
 def test_calls_and_results_have_their_roles(role, part):
     with pytest.raises(RequestError, match=type(part).__name__):
         Message(role, (Text("a"), part))
+
+
+THINKS = ThinkingMarkers("<think>", "</think>", silent=("<|silent|>",), frame=("<response>", "</response>"))
+TRICKY = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<|silent|>", "<response>", "\n\n<tool_call>")
+
+
+@pytest.mark.parametrize("word", TRICKY)
+@pytest.mark.parametrize("whole", [True, False])
+def test_markers_in_an_answer_that_is_held_to_a_form_are_words(word, whole):
+    text = json.dumps({"a": f"say {word} twice: {word}"})
+    written = f"<think>So {text}?</think>\n{text}"
+    pieces = ["<think>", f"So {text}?", "</think>", "\n", text] if whole and "</think>" not in word else None
+    if pieces is None and "</think>" in word:
+        written = f"<think>So?</think>\n{text}"
+    answer = Answer(written, pieces=pieces, thinking=THINKS, held=True)
+    assert answer.text.strip() == text
+    assert answer.calls == []
+    assert answer.notes == ()
+
+
+def test_what_stands_before_a_held_answer_is_no_part_of_it():
+    answer = Answer('<think>hm</think><response><|silent|>{"a": 1}', thinking=THINKS, held=True)
+    assert (answer.thinking, answer.text) == ("hm", '{"a": 1}')
+    assert Answer('{"a": 1}', thinking=THINKS, held=True).text == '{"a": 1}'
+
+
+def test_a_held_answer_is_shown_as_it_comes():
+    """Nothing is kept back for a marker that it cannot have; for a stop string it is."""
+    stream = TextStream(
+        Pieces(list('{"a": "<tool \n')), ("]",), THINKS, CallReader(form("json_tools"), (CLOCK,)), held=True
+    )
+    shown = ["".join(piece.text for piece in stream.push(token)) for token in range(len('{"a": "<tool \n'))]
+    assert shown == list('{"a": "<tool \n')
+
+
+@pytest.mark.parametrize("name", ["json_tools", "mistral", "kimi_k2"])
+def test_a_held_call_may_speak_of_its_own_markers(name):
+    start, end = form(name).start, form(name).end
+    asked = {"city": f"{start} a {end} b {start}", "days": 2}
+    written = WRITTEN[name].replace(PARIS, json.dumps(asked))
+    answer = Answer(f"\n{written}\n{written}", name, held=True)
+    assert answer.asked == [("get_weather", asked)] * 2
+    assert (answer.text, answer.notes) == ("", ())
+
+
+def test_a_held_answer_after_a_call_is_not_expected_but_shown():
+    assert Answer(f'{HERMES}\n{{"a": "{HERMES[:11]}"}}', held=True).text.strip() == '{"a": "<tool_call>"}'
+
+
+def test_a_held_call_that_is_cut_stands_in_the_answer():
+    cut = HERMES[:-14]
+    answer = Answer(cut, held=True, complete=False)
+    assert (answer.text, answer.calls, answer.notes) == (cut, [], (CUT,))

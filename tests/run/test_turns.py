@@ -169,6 +169,9 @@ def test_who_may_not_call_tools_is_not_told_of_them(tokenizer):
     assert build(tokenizer, request).text == "null<user>When?"
 
 
-def test_a_choice_that_cannot_be_held_to_is_refused_before_any_work(tokenizer):
-    with pytest.raises(RequestError, match="tool_choice"):
-        build(tokenizer, GenerateRequest(TALK[:1], tools=(CLOCK,), tool_choice="get_time"))
+@pytest.mark.parametrize("choice", [ToolChoice.REQUIRED, "get_time"])
+def test_who_has_to_call_a_tool_is_told_of_all(tokenizer, choice):
+    tools = (CLOCK, Tool("look"))
+    required = build(tokenizer, GenerateRequest(TALK[:1], tools=tools, tool_choice=choice))
+    assert required.text == build(tokenizer, GenerateRequest(TALK[:1], tools=tools)).text
+    assert "look" in required.text

@@ -7,8 +7,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from engine.api.events import TokenLogprob
+from engine.constrain.spelling import Spelling
 from engine.loading.tokenizer import load_tokenizer
-from engine.run.spelling import Spelling
 
 TEXT = 'A "b"\n\tgrüß 🙂  x</s>'
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))

@@ -52,6 +52,13 @@ class Spelling:
         return self._tokenizer.decode([token_id]).encode()
 
 
+def control_words(tokenizer: Any) -> dict[str, int]:
+    """The tokens of a vocabulary that are no text, by their words."""
+    found = getattr(tokenizer, "_tokenizer", tokenizer)
+    added = getattr(found, "added_tokens_decoder", {})
+    return {str(token): number for number, token in added.items() if token.special}
+
+
 def _decodes_letters(tokenizer: Any) -> bool:
     """Whether its tokens are bytes, each written as a letter."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
