@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from engine.api.errors import ContextError
 from engine.api.events import Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from engine.api.request import CountTokens, GenerateRequest, Image, Role
+from engine.api.request import CountTokens, GenerateRequest, Image, LoadModel, Role
 from engine.serve.media.policy import MediaPolicy
 from engine.serve.settings import MediaRules
 from tests.fake_engine import INFO, USAGE, fail, speak, speak_until_cancelled
@@ -284,3 +284,12 @@ def test_a_failure_in_a_stream_is_told_and_kept():
         assert (kept.status, kept.error.code) == ("failed", "invalid_prompt")
 
     with_client(use, {GenerateRequest: begin_and_fail})
+
+
+def test_a_model_near_at_hand_is_not_taken_for_one_of_a_cloud():
+    async def use(world, client):
+        await client.responses.create(model="gpt-of-a-cloud", input="Hello")
+        await client.responses.create(model="gpt-at-home", input="Hello")
+        assert [request.model for request in asked_of(world)] == [INFO.source, "/models/gpt-at-home"]
+
+    with_client(use, loads=(LoadModel("/models/gpt-at-home"),))
