@@ -20,7 +20,7 @@ _WEIGHT = 0.2
 
 
 class Slot:
-    """A place in the queue. Leaving its `with` block gives it back, unless it is `held` until the engine has ended."""
+    """A place in the queue, until it is released."""
 
     def __init__(self, leave: Callable[["Slot"], None], tenant: str, prompt_bytes: int, media_bytes: int) -> None:
         self.tenant = tenant

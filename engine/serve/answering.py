@@ -14,7 +14,17 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from engine.api.errors import ClosedError
-from engine.api.events import Accepted, Event, Failed, Finished, TerminalEvent, TextDelta, ThinkingDelta, ToolCallDelta
+from engine.api.events import (
+    Accepted,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    TerminalEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
 from engine.api.request import GenerateRequest
 from engine.reply import Reply
 from engine.serve import sse
@@ -114,16 +124,21 @@ class AnswerResponse(Response):
                 if reply is not None:
                     reply.add(event)
                 if isinstance(event, Finished | Failed):
-                    self._note_end(event, reply, tally, clock)
-                    await self._end(event, frames, out)
+                    end = self._end_of(event)
+                    self._note_end(end, reply, tally, clock)
+                    await self._end(end, frames, out)
                     return
                 frames += writer.write(event)
             if frames and await out.take(frames):
                 clock.sent()
 
+    def _end_of(self, event: TerminalEvent) -> TerminalEvent:
+        """What the server has cut short has not ended as its client asked."""
+        if not self._stopped or (isinstance(event, Finished) and event.reason is not FinishReason.CANCELLED):
+            return event
+        return Failed.from_error(event.request_id, ClosedError("The server is being stopped.", code="stopping"))
+
     async def _end(self, event: TerminalEvent, frames: list[Frame], out: "_Out") -> None:
-        if self._stopped:
-            event = Failed.from_error(event.request_id, ClosedError("The server is being stopped.", code="stopping"))
         if isinstance(event, Failed) and not (out.started or frames):
             raise event.to_error()
         await out.end([*frames, *self._question.writer.write(event)], self._question.writer, event)

@@ -57,9 +57,9 @@ class Catalogue:
         return asked in {id_of(source) for source in (*self._given(), *([loaded.source] if loaded else ()))}
 
     def _given(self) -> list[str]:
-        """Folders that the settings name: the engine's list has only what was downloaded."""
-        given = [load.source for load in self._settings.loads]
-        return [source for source in (*given, *(self._settings.models or ())) if is_folder(source)]
+        """Those that the settings name: the engine's list has only what was downloaded."""
+        folders = [source for source in self._settings.models or () if is_folder(source)]
+        return [*(load.source for load in self._settings.loads), *folders]
 
     def _is_allowed(self, source: str) -> bool:
         return self._settings.models is None or source in self._settings.models

@@ -3,7 +3,6 @@
 Knows nothing of what went wrong beyond what a client may be told.
 """
 
-import json
 from collections.abc import Mapping
 
 from fastapi.responses import Response
@@ -12,13 +11,17 @@ from starlette.types import Receive, Scope, Send
 from engine.api.errors import EngineError
 from engine.serve.failures import error_body, failure_of, protocol_of, retry_header
 from engine.serve.request_log import tally_of
+from engine.serve.sse import json_bytes
 
 
 def error_response(scope: Scope, error: EngineError, headers: Mapping[str, str] | None = None) -> Response:
-    failure = failure_of(error)
-    tally_of(scope).error = failure.code
+    failure, tally = failure_of(error), tally_of(scope)
+    tally.error = failure.code
+    body = error_body(protocol_of(scope["path"]), failure)
+    if "request_id" in body:
+        body["request_id"] = tally.number
     return Response(
-        json.dumps(error_body(protocol_of(scope["path"]), failure), ensure_ascii=False).encode(errors="replace"),
+        json_bytes(body),
         failure.status,
         {**retry_header(failure), **(headers or {})},
         "application/json",

@@ -68,7 +68,7 @@ class Limits:
     """Of one request."""
     max_reading_bytes: int = 256_000_000
     """Of all requests that are being read."""
-    queue_s: float = 60.0
+    queue_s: float = 120.0
     """How long an answer may wait for its turn."""
     keep_alive_s: float = 8.0
     """How long a stream may be silent before it says that it is alive."""

@@ -296,6 +296,7 @@ def test_a_server_that_is_stopped_ends_answers_with_a_word():
             await visit.task
             assert visit.is_whole
             assert json.loads(events_of(visit.body.decode())[-1])["error"]["code"] == "stopping"
+            assert [entry.error for entry in world.log] == ["stopping", "stopping"]
             await world.nothing_left()
 
     asyncio.run(main())

@@ -1,5 +1,6 @@
 """What a client is told: the status, the code, and nothing that is not for it."""
 
+import asyncio
 import json
 
 import pytest
@@ -16,6 +17,7 @@ from engine.serve.failures import (
     retry_header,
     scrubbed,
 )
+from tests.serve.world import open_world
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,16 @@ def test_paths_addresses_and_quotations_are_taken_out(private, sentence):
 )
 def test_plain_words_stay_as_they_are(plain):
     assert scrubbed(plain) == plain
+
+
+def test_an_error_says_which_request_it_was():
+    async def main():
+        async with open_world() as world:
+            answer = await world.http.post("/v1/messages", json={}, headers={"authorization": "none"})
+            assert answer.status_code == 401
+            assert answer.json()["request_id"] == answer.headers["request-id"]
+
+    asyncio.run(main())
 
 
 def test_every_body_is_json():

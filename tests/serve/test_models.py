@@ -93,6 +93,16 @@ def test_naming_another_loads_it_as_the_settings_say():
     asyncio.run(main())
 
 
+def test_one_that_the_settings_tell_how_to_load_is_listed_wherever_it_is():
+    async def main():
+        async with open_world({ListModels: LOCAL}, loads=(LoadModel("tiny"),), models=("owner/name", FOLDER)) as world:
+            listed = (await world.http.get("/v1/models")).json()["data"]
+            assert [model["id"] for model in listed] == ["starter", "owner/name", "tiny", "qwen"]
+            assert (await world.say(model="tiny")).status_code == 200
+
+    asyncio.run(main())
+
+
 def test_without_switching_only_the_loaded_one_answers():
     async def main():
         async with open_world({ListModels: LOCAL}, switching=False) as world:
