@@ -12,6 +12,7 @@ import mlx.core as mx
 from engine.api.events import FinishReason, Progress, Timings, TokenLogprob, Usage
 from engine.api.request import GenerateRequest
 from engine.run.prompt import Prompt
+from engine.run.room import Need
 from engine.run.text import TextStream
 from engine.schedule.sequence import Sequence
 from engine.speculate.speculation import Speculation
@@ -57,8 +58,10 @@ class Answer:
     """Of each choice."""
     cached: int = 0
     """Tokens of the prompt that were found computed."""
-    need: int = 0
-    """Bytes of memory that are counted for its caches."""
+    need: Need | None = None
+    """Memory that it has been given."""
+    begun_again: bool = False
+    """Whether memory ran out before, and what earlier prompts left behind has made way since."""
     prefill_started_at: float = 0.0
     first_token_at: float = 0.0
 
@@ -81,9 +84,9 @@ class Answer:
         return tuple(dict.fromkeys([*(self.prompt.notes if self.prompt else ()), *of_texts]))
 
     @property
-    def held_tokens(self) -> list[int]:
-        """In the caches of each choice, or soon."""
-        return [len(self.prompt.token_ids) + len(choice.token_ids) for choice in self.choices] if self.prompt else []
+    def longest(self) -> int:
+        """Tokens of its longest choice."""
+        return max(len(choice.token_ids) for choice in self.choices)
 
     @property
     def reason(self) -> FinishReason:

@@ -68,11 +68,12 @@ def open_device(settings: EngineSettings) -> Device:
     return Device(kind, name, blas, total, settings.memory_limit)
 
 
-def free_memory(device: Device) -> int:
-    """Bytes that further arrays may take now, within the limit of the settings."""
+def free_memory(device: Device, beside: int = 0) -> int:
+    """Bytes that further arrays may take now, within the limit of the settings. `beside`: bytes that the process
+    holds without MLX, which the system counts by itself, Metal and the settings do not."""
     import mlx.core as mx
 
-    used = mx.get_active_memory()
+    used = mx.get_active_memory() + beside
     if device.kind is DeviceKind.METAL:
         free = device.total_memory - used
     else:

@@ -22,7 +22,10 @@ from engine.api.events import (
 from engine.api.request import GenerateRequest
 from engine.api.settings import EngineSettings
 from engine.constrain.constraint import Constraint
+from engine.grants import Grants, go_on
 from engine.inbox import Envelope
+from engine.models.media.wanted import Wanted
+from engine.run.exhaustion import is_out_of_memory
 from engine.run.runner import Runner
 from engine.run.text import Piece
 from engine.run.tools import Call
@@ -42,6 +45,7 @@ class Generation:
         self._scheduler = Scheduler(settings.max_running, settings.max_waiting)
         self._runner = Runner(session.checkpoint.model, settings.cache, session.prefixes, session.features)
         self._answers: dict[str, Answer] = {}
+        self._grants = Grants(session.room, self._scheduler, self._runner, self._answers)
         self._end_ids = frozenset(session.checkpoint.generation.eos_token_ids)
 
     @property
@@ -96,17 +100,21 @@ class Generation:
         """Moves the sequence from phase to phase; behind the last piece it decodes, and nobody asks for more."""
         name = answer.sequence.request_id
         opened = 0
-        for prompt in self._session.builder.build(answer.request):
-            if prompt is None:
+        for piece in self._session.builder.build(answer.request):
+            if isinstance(piece, Wanted):
+                yield from self._grants.wait_to_open(answer, piece)
+            elif piece is None:
                 opened += 1
                 yield Progress(name, Stage.LOOKING, opened, 0)
-            answer.prompt = prompt
+            else:
+                answer.prompt = piece
+        answer.need = None
         answer.max_tokens = self._session.max_tokens(answer.request, len(answer.prompt.token_ids))
         for choice in answer.choices:
             choice.text = self._session.text_stream(answer.request, answer.prompt)
             choice.speculation = self._session.speculation(answer.request, answer.prompt, answer.max_tokens)
         constraint = yield from self._wait_for_form(answer)
-        yield from self._wait_for_room(answer)
+        yield from self._grants.wait_to_read(answer)
         answer.prefill_started_at = time.monotonic()
         samplers = self._session.samplers(answer.request, answer.prompt, constraint)
         first, *others = zip(answer.choices, samplers, strict=True)
@@ -116,6 +124,8 @@ class Generation:
                 for choice, sampler in others:
                     self._runner.fork(name, choice.row, sampler, choice.speculation)
                 answer.sequence.phase = Phase.DECODE
+                answer.prompt = answer.prompt.without_pixels()
+                self._grants.is_read(answer)
             yield Progress(name, stage, done, total)
 
     def _wait_for_form(self, answer: Answer) -> Generator[None, None, Constraint | None]:
@@ -124,38 +134,20 @@ class Generation:
             if constraint is None:
                 answer.sequence.phase = Phase.FORM
                 yield None
-        yield from self._go_on(answer)
+        yield from go_on(answer)
         return constraint
 
-    def _wait_for_room(self, answer: Answer) -> Iterator[None]:
-        """Until there is memory for the answer's caches. Raises `MemoryRefused` if there would not be even if nobody
-        else were answered."""
-        room, tokens = self._session.room, len(answer.prompt.token_ids)
-        need = room.need(tokens, answer.max_tokens) * answer.request.n
-        while True:
-            others = [other for other in self._answers.values() if other.need]
-            if self._scheduler.is_next_for_room(answer.sequence):
-                if room.fits(need, [(other.need, sum(map(room.bytes, other.held_tokens))) for other in others]):
-                    break
-                if not others or room.never_fits(need, [other.need for other in others]):
-                    raise room.refusal(need, tokens)
-            answer.sequence.phase = Phase.ROOM
-            yield None
-        answer.need = need
-        yield from self._go_on(answer)
-
-    def _go_on(self, answer: Answer) -> Iterator[None]:
-        """After a wait, a prompt goes on when it is its turn, not in the step that found out."""
-        if answer.sequence.phase is not Phase.PROMPT:
-            answer.sequence.phase = Phase.PROMPT
-            yield None
-
     def _decode(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            with self._guard(answer):
+                self._grants.grow(answer)
+        answers = [answer for answer in answers if answer.request_id in self._answers]
         rows = {choice.row: (answer, choice) for answer in answers for choice in answer.open_choices}
         try:
             outcomes = self._runner.decode(list(rows))
         except Exception as error:  # noqa: BLE001 - a step that fails ends those in it, never the engine
             self._runner.abandon()
+            error = self._told(error)
             for answer in answers:
                 self._break(answer, error)
             return
@@ -240,9 +232,25 @@ class Generation:
         self._emit(finished)
 
     def _break(self, answer: Answer, error: Exception) -> None:
+        may_begin_again = is_out_of_memory(error) and self._session.room.has_leftovers and not answer.begun_again
+        error = self._told(error)
+        if may_begin_again and answer.sequence.phase is Phase.PROMPT:
+            self._begin_again(answer)
+            return
         self._fail(answer.request_id, error)
         if answer.request_id in self._answers:
             self._release(answer, failed=True)
+
+    def _told(self, error: Exception) -> Exception:
+        """In words and numbers, where it is memory that ran out; what was left over is gone then."""
+        return self._session.room.ran_out(error) if is_out_of_memory(error) else error
+
+    def _begin_again(self, answer: Answer) -> None:
+        """With a prompt for which memory ran out while something was left over."""
+        for choice in answer.choices:
+            self._runner.close(choice.row, None)
+        answer.begun_again, answer.need, answer.prompt, answer.cached = True, None, None, 0
+        answer.steps = self._prompt_steps(answer)
 
     def _release(self, answer: Answer, *, failed: bool = False) -> None:
         del self._answers[answer.request_id]

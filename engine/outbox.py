@@ -8,11 +8,9 @@ from collections.abc import Callable
 
 from engine.api.errors import EngineError, InternalError
 from engine.api.events import Accepted, Event, Failed, Finished, Sink
+from engine.run.exhaustion import is_out_of_memory
 
 log = logging.getLogger("fovea.engine")
-
-_OUT_OF_MEMORY = ("malloc", "allocate", "Insufficient Memory")
-"""Words of MLX's errors: of its allocators, and of Metal's command buffers."""
 
 
 class Outbox:
@@ -69,7 +67,7 @@ def as_engine_error(error: BaseException) -> EngineError:
         return error
     log.error("unexpected failure", exc_info=error)
     text = str(error)
-    if isinstance(error, MemoryError) or any(word in text for word in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return EngineError(
             f"The device ran out of memory: {text}",
             "Begin a new chat, use smaller pictures, or choose a smaller model.",

@@ -26,6 +26,8 @@ def reading(request_id: str, request: CountTokens | EmbedRequest, session: "Sess
 
 def count(request_id: str, request: CountTokens, session: "Session") -> Job:
     """Builds the prompt as for an answer; towers see nothing."""
+    from engine.run.prompt import Prompt
+
     wanted = GenerateRequest(
         request.prompt,
         tools=request.tools,
@@ -34,7 +36,7 @@ def count(request_id: str, request: CountTokens, session: "Session") -> Job:
         tenant=request.tenant,
     )
     for prompt in session.builder.build(wanted):
-        if prompt is None:
+        if not isinstance(prompt, Prompt):
             yield None
             continue
         usage = Usage(
@@ -90,7 +92,8 @@ def _tokens(text: str, session: "Session") -> list[int]:
 def _check_memory(tokens: int, session: "Session") -> None:
     """Raises `MemoryRefused` where the caches of the longest text would not fit."""
     from engine.loading.footprint import measure_caches
+    from engine.run.room import Need
 
     need = sum(layer.bytes(tokens) for layer in measure_caches(session.checkpoint.model))
-    if not session.room.fits(need, ()):
+    if not session.room.fits(Need(passing=need), ()):
         raise MemoryRefused(f"There is no memory free to read a text of {tokens:,} tokens.", "Cut it up, or wait.")

@@ -26,17 +26,19 @@ from engine.cache.tiers import TieredPrefixCache
 from engine.constrain.compiling import ConstraintCompiler
 from engine.constrain.constraint import Constraint
 from engine.constrain.thinking import DelayedConstraint
-from engine.device import Device, free_memory
+from engine.device import Device, DeviceKind, free_memory
+from engine.loading.buffers import prompt_buffers
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.fingerprint import fingerprint
-from engine.loading.footprint import measure_caches
-from engine.loading.memory import preflight
+from engine.loading.footprint import LayerCache, measure_caches
+from engine.loading.memory import preflight, slice_bytes
 from engine.loading.pairing import check_pair
 from engine.models.grounding.question import Question
 from engine.run.answer import AnswerForm
 from engine.run.media import MediaReader
 from engine.run.prompt import Prompt, PromptBuilder
-from engine.run.room import Room
+from engine.run.room import GivesWay, Room
+from engine.run.rows import can_be_rows
 from engine.run.sampler import Sampler
 from engine.run.template import ChatTemplate
 from engine.run.text import TextStream
@@ -216,7 +218,7 @@ class Opening:
         layers = measure_caches(checkpoint.model, cache)
         if self.draft is not None:
             layers += measure_caches(self.draft.model)
-        room = Room(layers, free, (prefixes, features), cache.max_kv_bytes)
+        room = self._room(layers, lambda: free(reader.kept.bytes), (reader.kept, prefixes, features))
         form = AnswerForm(checkpoint.tokenizer, template.text)
         compiler = ConstraintCompiler(
             checkpoint.tokenizer, checkpoint.generation.eos_token_ids, self.settings.constraints
@@ -224,6 +226,19 @@ class Opening:
         took = time.monotonic() - self.started_at
         drafters = self._drafters()
         return Session(checkpoint, builder, prefixes, features, room, form, compiler, drafters, self.weight_bytes, took)
+
+    def _room(self, layers: Sequence[LayerCache], free: Callable[[], int], leftovers: Sequence[GivesWay]) -> Room:
+        cache, model, device = self.settings.cache, self.checkpoint.model, self.device
+        model.tower_bytes = slice_bytes(self.settings, free())
+        prompts = prompt_buffers(
+            self.checkpoint.config,
+            model.tower_bytes,
+            cache.prefill_step_size,
+            together=model.sees_tiles_together,
+            has_fused_attention=device.kind is DeviceKind.METAL,
+        )
+        padded = can_be_rows(compress(model.make_cache(cache.max_kv_size), cache))
+        return Room(layers, prompts, free, mx.get_active_memory, leftovers, cache.max_kv_bytes, padded=padded)
 
     def _drafters(self) -> Drafters:
         settings = self.settings.speculation
@@ -274,8 +289,9 @@ def open_checkpoint(
     """Check everything that can be checked while the model before it, `reclaimable` bytes, is still loaded. `draft`:
     source and folder of a model that guesses for this one; `adapter`: the folder of one that is put onto this one."""
     started_at = time.monotonic()
-    checkpoint = prepare(source, folder, device, reclaimable=reclaimable, adapter=adapter)
+    # Before: what is not read lazily, such as a GGUF file, is in memory once it is opened, and goes as it is converted.
     free = free_memory(device) + reclaimable
+    checkpoint = prepare(source, folder, device, reclaimable=reclaimable, adapter=adapter)
     guesses = None
     if draft is not None:
         guesses = prepare(*draft, device, reclaimable=reclaimable - checkpoint.weight_bytes)

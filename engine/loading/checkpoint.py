@@ -62,10 +62,12 @@ def prepare(
     `reclaimable` bytes will be free once the model that is loaded now is gone; on a CPU they decide whether weights
     can be widened. Without a `device` they stay as they lie on the disk. `adapter` is the folder of one for the model.
     """
+    # Before: what is not read lazily counts for what it becomes, and not for itself.
+    free = free_memory(device) + reclaimable if device else 0
     unbound = open_model(folder)
     plan, model = unbound.plan, unbound.model
     additions = {} if adapter is None else fit(read_adapter(adapter), unbound)
-    widened = _join(unbound, additions, device, reclaimable)
+    widened = _join(unbound, additions, device, free)
     generation = generation_defaults(folder, plan.config)
     tokenizer = load_tokenizer(folder, generation.eos_token_ids)
     for word in plan.family.ends:
@@ -104,14 +106,14 @@ def materialise(checkpoint: Checkpoint) -> Iterator[tuple[int, int]]:
         yield done, checkpoint.weight_bytes
 
 
-def _join(unbound: Unbound, additions: Additions, device: Device | None, reclaimable: int) -> Widened:
+def _join(unbound: Unbound, additions: Additions, device: Device | None, free: int) -> Widened:
     """Bind the lazy tensors, and what an adapter adds to them, to the module; returns how they were widened."""
     model = unbound.model
     widened = Widened(unbound.weights, unbound.packed)
     on_cpu = device is not None and device.kind is DeviceKind.CPU
     if on_cpu:
         besides = estimate(unbound.plan.config, 0).total
-        widened = widen(unbound.weights, unbound.packed, free_memory(device) + reclaimable - besides)
+        widened = widen(unbound.weights, unbound.packed, free - besides)
     quantize(model, widened.packed)
     bind(model, merge(additions, widened.weights, widened.packed))
     put_beside(additions, model, widened.packed)

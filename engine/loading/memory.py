@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.api.errors import MemoryRefused
 from engine.api.settings import EngineSettings
+from engine.loading.buffers import NUMBER, TowerBuffers, first_of
 from engine.loading.config import text_config
 from engine.sizes import format_size
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 STATED_CONTEXT = 4096
 """Tokens that have to fit; longer conversations take what is free then."""
 
-_TILES_AT_ONCE = 4
+MOST_FOR_A_SLICE = 1 << 30
+"""Bytes: beyond it a tower is no faster, and keeps others waiting for longer."""
+
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -43,15 +46,26 @@ def context_length(config: Mapping[str, Any]) -> int:
     return next((int(decoder[key]) for key in _CONTEXT_KEYS if decoder.get(key)), 0)
 
 
-def estimate(config: Mapping[str, Any], weight_bytes: int, max_kv_size: int | None = None) -> Need:
-    """`config` is normalised. Caches are counted as float32, the most they can be."""
+def estimate(
+    config: Mapping[str, Any], weight_bytes: int, max_kv_size: int | None = None, slice_bytes: int = MOST_FOR_A_SLICE
+) -> Need:
+    """`config` is normalised. Caches are counted as float32, the most they can be; pictures as one of the usual size at
+    a time."""
     tokens = min(filter(None, (STATED_CONTEXT, context_length(config), max_kv_size)))
-    return Need(weight_bytes, tokens * _cache_bytes_a_token(text_config(config)), _media_bytes(config), tokens)
+    tower = TowerBuffers.read(config, slice_bytes)
+    cache = tokens * _cache_bytes_a_token(text_config(config))
+    return Need(weight_bytes, cache, tower.usual if tower else 0, tokens)
+
+
+def slice_bytes(settings: EngineSettings, free: int) -> int:
+    """What a layer of a tower may hold where so many bytes are free beside the weights."""
+    return min(max(free // 8, 1), MOST_FOR_A_SLICE) if settings.tower_bytes is None else settings.tower_bytes
 
 
 def preflight(checkpoint: "Checkpoint", free: int, settings: EngineSettings) -> None:
     """Raises `MemoryRefused` unless weights, cache and picture buffers fit into `free` bytes."""
-    need = estimate(checkpoint.config, checkpoint.weight_bytes, settings.cache.max_kv_size)
+    sliced = slice_bytes(settings, free - checkpoint.weight_bytes)
+    need = estimate(checkpoint.config, checkpoint.weight_bytes, settings.cache.max_kv_size, sliced)
     if need.total <= free:
         return
     parts = f"{format_size(need.weights)} for its weights, {format_size(need.cache)} for {need.tokens:,} tokens"
@@ -64,28 +78,11 @@ def preflight(checkpoint: "Checkpoint", free: int, settings: EngineSettings) -> 
 
 
 def _cache_bytes_a_token(decoder: Mapping[str, Any]) -> int:
-    """Keys and values of all layers, as if none had a window: the most it can be."""
-    heads = _first(decoder, "num_attention_heads", "n_head")
-    kv_heads = _first(decoder, "num_key_value_heads") or heads
-    head_dim = _first(decoder, "head_dim") or _first(decoder, "hidden_size", "n_embd") // max(heads, 1)
-    return 2 * _first(decoder, "num_hidden_layers", "n_layer") * kv_heads * head_dim * 4
-
-
-def _media_bytes(config: Mapping[str, Any]) -> int:
-    """The widest activations of a vision transformer's layer, float32, for the tiles that run at once."""
-    tower = config.get("vision_config")
-    if not isinstance(tower, Mapping):
-        return 0
-    side, patch = _first(tower, "image_size"), _first(tower, "patch_size")
-    if not side or not patch:
-        return 0
-    patches = (side // patch) ** 2
-    a_patch = 8 * _first(tower, "hidden_size") + 2 * _first(tower, "intermediate_size")
-    scores = _first(tower, "num_attention_heads") * patches
-    return _TILES_AT_ONCE * patches * (a_patch + scores) * 4
-
-
-def _first(config: Mapping[str, Any], *keys: str) -> int:
-    """The first of `keys` that is there, else 0; of a list (layers that differ) the largest."""
-    value = next((config[key] for key in keys if config.get(key)), 0)
-    return int(max(value)) if isinstance(value, (list, tuple)) else int(value)
+    """Keys and values of all layers, as if none had a window: the most it can be. A decoder behind an encoder keeps
+    those of what was read, and those of what it writes."""
+    heads = first_of(decoder, "num_attention_heads", "n_head", "decoder_attention_heads")
+    kv_heads = first_of(decoder, "num_key_value_heads") or heads
+    width = first_of(decoder, "hidden_size", "n_embd", "d_model")
+    head_dim = first_of(decoder, "head_dim") or width // max(heads, 1)
+    layers = 2 * first_of(decoder, "decoder_layers") or first_of(decoder, "num_hidden_layers", "n_layer")
+    return 2 * layers * kv_heads * head_dim * NUMBER

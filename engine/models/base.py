@@ -6,7 +6,7 @@ Knows nothing of requests, schedules or caches' owners: it turns prepared media 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -69,6 +69,13 @@ class VisionLanguageModel(nn.Module):
 
     language_model: nn.Module
     """An mlx-lm `Model`: `(ids (B, L), cache, input_embeddings=(B, L, D)) -> logits (B, L, V)`."""
+
+    tower_bytes: int = 1 << 30
+    """What a layer of a tower may hold on its way through a picture, of those that see one at its own shape: of a
+    larger one it sees some patches at a time."""
+
+    sees_tiles_together: ClassVar[bool] = False
+    """Whether all tiles of a picture go through the tower side by side."""
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """Features (feature_count, D) of one picture or clip (`media.modality` tells), in the order of its slots."""

@@ -19,8 +19,9 @@ from engine.cache.recent import Recent
 from engine.models.base import MediaProcessor, PreparedMedia
 from engine.models.clips.plan import ClipFacts, ClipPlan, ClipProcessor, ClipWish
 from engine.models.media.clip import clip_digest, read_clip
-from engine.models.media.picture import decode_picture, is_animated
+from engine.models.media.picture import decode_picture, is_animated, stored_size
 from engine.models.media.source import Content, read_content
+from engine.models.media.wanted import OF_A_PIXEL, Wanted
 from engine.models.recipes.pictures import Pair, size_within
 
 FRAMES_OFFERED = 8
@@ -28,6 +29,9 @@ FRAMES_OFFERED = 8
 KEPT_BYTES = 256 << 20
 
 Conversation = tuple[Message, ...] | RenderedPrompt
+
+Pause = Wanted | None
+"""Between two pieces of work; or before one, and what it is going to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class MediaReader:
         """What stands in a prompt for a picture, and for a clip."""
         return self.pictures and self.pictures.marker, self.clips and self.clips.marker
 
-    def settle(self, conversation: Conversation) -> Generator[None, None, Settled]:
+    def settle(self, conversation: Conversation) -> Generator[Pause, None, Settled]:
         """The conversation with each part as it will be looked at: clips asked for as pictures are those pictures, and
         an animated picture is a clip where the model takes clips. Raises `RequestError` for what it does not take."""
         if isinstance(conversation, RenderedPrompt):
@@ -85,7 +89,7 @@ class MediaReader:
         self._check(media_of(tuple(settled)))
         return Settled(tuple(settled), tuple(notes))
 
-    def prepare(self, part: MediaPart, resize_shape: Pair | None, tenant: str = "") -> Generator[None, None, Prepared]:
+    def prepare(self, part: MediaPart, resize_shape: Pair | None, tenant: str = "") -> Generator[Pause, None, Prepared]:
         """What was made ready before for the same `tenant` is not decoded again. Raises `MediaError` for one that
         cannot be taken."""
         yield
@@ -97,6 +101,8 @@ class MediaReader:
             content = read_content(part, self.limits.max_bytes)
             key = (tenant, content.digest, resize_shape)
             if (found := self.kept.get(key)) is None:
+                if (size := stored_size(content)) is not None:
+                    yield Wanted(content.name, size[0] * size[1] * OF_A_PIXEL)
                 found = self._prepare_picture(content, resize_shape)
         self.kept.put(key, found, sum(array.nbytes for array in found.media.arrays.values()))
         return found
@@ -109,7 +115,7 @@ class MediaReader:
             digest = f"{digest} within {resize_shape}"
         return Prepared(self.pictures.prepare(image, digest), size)
 
-    def _settled(self, part: Part) -> Generator[None, None, tuple[tuple[Part, ...], str]]:
+    def _settled(self, part: Part) -> Generator[Pause, None, tuple[tuple[Part, ...], str]]:
         """What stands for a part, and what a person ought to know of it."""
         if isinstance(part, Video) and part.as_pictures and self.pictures is not None:
             return (yield from self._frames_as_pictures(part, part.as_pictures))
@@ -127,7 +133,7 @@ class MediaReader:
         pictures = (Image(_png(frame), f"{clip.name}, frame {number + 1}") for number, frame in numbered)
         return tuple(pictures), clip.note
 
-    def _prepare_clip(self, part: Video, resize_shape: Pair | None) -> Generator[None, None, Prepared]:
+    def _prepare_clip(self, part: Video, resize_shape: Pair | None) -> Generator[Pause, None, Prepared]:
         wish = ClipWish(part.fps, part.max_frames)
 
         def choose(facts: ClipFacts) -> ClipPlan:

@@ -14,9 +14,12 @@ from engine.api.request import GenerateRequest, RenderedPrompt, Role
 from engine.models.base import PreparedMedia
 from engine.models.recipes.pictures import Pair
 from engine.run.markers import Markers, Typed
-from engine.run.media import Conversation, MediaReader, Prepared, media_of
+from engine.run.media import Conversation, MediaReader, Pause, Prepared, media_of
 from engine.run.template import ChatTemplate
 from engine.run.tools import offered_tools
+
+SMALL = 4096
+"""Bytes of an array that says how a picture lies, and not what it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,14 @@ class Prompt:
     """Height and width of each of the media as it was given."""
     notes: tuple[str, ...] = ()
     """What a person ought to know of the media, such as that a clip is damaged."""
+
+    def without_pixels(self) -> "Prompt":
+        """What is left to be known once it is read. The large arrays of its media go."""
+        media = (
+            replace(item, arrays={name: array for name, array in item.arrays.items() if array.nbytes <= SMALL})
+            for item in self.media
+        )
+        return replace(self, media=tuple(media))
 
 
 class PromptBuilder:
@@ -49,8 +60,8 @@ class PromptBuilder:
         self._reader = reader
         self._markers = Markers(tokenizer, reader.pictures, reader.clips)
 
-    def build(self, request: GenerateRequest) -> Iterator[Prompt | None]:
-        """Yields `None` after each piece of work on the media and the prompt at last.
+    def build(self, request: GenerateRequest) -> Iterator[Prompt | Pause]:
+        """Yields after each piece of work on the media, and before one that takes memory how much; the prompt at last.
 
         Raises `RequestError` or `MediaError` for what the model or the limits refuse.
         """

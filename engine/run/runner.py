@@ -122,6 +122,7 @@ class Runner:
         slot.logits = yield from slot.prefill.work(passed)
         slot.launched = slot.sampler.draw(slot.logits)
         mx.async_eval(slot.launched.arrays())
+        slot.prefill.prompt = slot.prefill.prompt.without_pixels()
         yield Stage.PREFILL, len(slot.key), len(slot.key)
 
     def decode(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
@@ -131,11 +132,25 @@ class Runner:
             if self._slots[name].rows is None:
                 self._join(name)
         outcomes: dict[str, Outcome] = {}
-        for rows in self._rows.values():
+        for rows in list(self._rows.values()):
             if rows.names:
-                guesses = len(request_ids) == 1 and self._slots[rows.names[0]].speculation is not None
-                outcomes |= self._guess(rows) if guesses else self._step(rows)
+                outcomes |= self._outcomes(rows, alone=len(request_ids) == 1)
         return outcomes
+
+    def held(self, name: str) -> int:
+        """Tokens in the caches of a row, once it decodes."""
+        slot = self._slots.get(name)
+        return 0 if slot is None or slot.rows is None else slot.prefill.done + slot.written
+
+    def _outcomes(self, rows: Rows, *, alone: bool) -> dict[str, Outcome]:
+        names = rows.names
+        try:
+            guesses = alone and self._slots[names[0]].speculation is not None
+            return self._guess(rows) if guesses else self._step(rows)
+        except Exception as error:  # noqa: BLE001 - it ends those in the step, whatever state that left them in, and no others
+            self._slots = {name: slot for name, slot in self._slots.items() if slot.rows is not rows}
+            self._rows = {group: others for group, others in self._rows.items() if others is not rows}
+            return dict.fromkeys(names, error)
 
     def is_complete(self, request_id: str) -> bool:
         """Whether what was handed out is all that the form of the answer has room for."""
@@ -149,6 +164,8 @@ class Runner:
         rows = self._rows.setdefault(group, Rows(self._model, prefill.adapter))
         rows.join(name, prefill.caches, prefill.positions.shift if prefill.positions else 0)
         slot.rows, slot.logits = rows, None
+        # The batch has copies; these would be held beside them to the answer's end.
+        prefill.caches = []
 
     def _step(self, rows: Rows) -> dict[str, Outcome]:
         slots = [self._slots[name] for name in rows.names]

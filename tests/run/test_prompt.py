@@ -15,6 +15,7 @@ from engine.api.settings import MediaLimits
 from engine.cache.recent import Recent
 from engine.models.base import PreparedMedia
 from engine.models.clips.plan import ClipPlan
+from engine.models.media.wanted import Wanted
 from engine.run.media import MediaReader
 from engine.run.prompt import PromptBuilder
 from engine.run.template import ChatTemplate
@@ -66,8 +67,8 @@ def build(tokenizer):
         reader = MediaReader(Squares(tokenizer) if processor else None, clips, limits, most, kept or Recent(0))
         template = ChatTemplate(tokenizer, TEMPLATE if clips else None, *reader.markers)
         *pauses, prompt = PromptBuilder(tokenizer, template, reader).build(request)
-        assert set(pauses) <= {None}
-        assert len(pauses) >= len(prompt.media)
+        assert all(pause is None or isinstance(pause, Wanted) for pause in pauses)
+        assert pauses.count(None) >= len(prompt.media)
         return prompt
 
     return run

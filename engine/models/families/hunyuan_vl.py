@@ -4,6 +4,7 @@ that knows rows, columns and pictures.
 Knows nothing of the other families.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from engine.models.processors.patched import check_cut
 from engine.models.recipes.patches import PatchRecipe
 from engine.models.recipes.pictures import fingerprint
 from engine.models.recipes.preprocessor import read_preprocessor, slot_of
+from engine.models.towers.features import last
 from engine.models.towers.hunyuan_vit import HunyuanViT
+from engine.models.towers.slices import Slices
 
 NAMES: Prefixes = (
     ("vit.", "vision_tower."),
@@ -60,7 +63,11 @@ class HunyuanVL(VisionLanguageModel):
 
     def encode(self, media: PreparedMedia) -> mx.array:
         """`pixel_values` (patches, values) and their `grid` (3,) -> (features, D)."""
-        return self.vision_tower(mx.array(media.arrays["pixel_values"]), tuple(media.arrays["grid"].tolist()))
+        return last(self.encode_in_pieces(media))
+
+    def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
+        patches, grid = mx.array(media.arrays["pixel_values"]), tuple(media.arrays["grid"].tolist())
+        yield (yield from self.vision_tower.in_slices(patches, grid, Slices(self.tower_bytes)))
 
     def positions_for(self, ids: np.ndarray, slots: np.ndarray, media: tuple[PreparedMedia, ...]) -> Positions | None:
         """All axes count tokens, but for the last three where there is a picture: column, row, and which picture."""

@@ -22,6 +22,7 @@ from engine.models.recipes.preprocessor import read_clip_preprocessor, read_prep
 from engine.models.towers.features import last
 from engine.models.towers.moon_names import sanitize_moon_vit
 from engine.models.towers.moon_vit import MoonViT, MoonViTConfig
+from engine.models.towers.slices import Slices
 
 NAMES: Prefixes = (
     # transformers 5 saves the decoder's layers under the name that the tower's have with its authors.
@@ -82,9 +83,11 @@ class KimiK25(VisionLanguageModel):
 
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
         patches, first, seen = mx.array(media.arrays["pixel_values"]), 0, []
+        slices = Slices(self.tower_bytes)
         for grid in media.arrays["grids"].tolist():
             behind = first + grid[0] * grid[1] * grid[2]
-            seen.append(self.mm_projector(self.vision_tower(patches[first:behind], tuple(grid))))
+            features = yield from self.vision_tower.in_slices(patches[first:behind], tuple(grid), slices)
+            seen.append(self.mm_projector(features))
             mx.eval(seen[-1])
             first = behind
             yield

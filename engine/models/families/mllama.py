@@ -46,6 +46,8 @@ TEMPLATE = (
 
 
 class Mllama(VisionLanguageModel):
+    sees_tiles_together = True
+
     def __init__(self, config: Config):
         super().__init__()
         text, vision = config["text_config"], MllamaViTConfig.read(config["vision_config"])

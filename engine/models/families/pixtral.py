@@ -5,7 +5,6 @@ Pixtral's tower looks at pictures at their own shape; Mistral's decoders read th
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import mlx.core as mx
@@ -21,6 +20,7 @@ from engine.models.recipes.preprocessor import read_preprocessor, slot_of
 from engine.models.recipes.rows import MARKER, RowProcessor, RowRecipe
 from engine.models.towers.features import last
 from engine.models.towers.pixtral_vit import PixtralViT, pixtral_shape, sanitize_pixtral_vit
+from engine.models.towers.slices import Slices
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -36,7 +36,7 @@ class Pixtral(VisionLanguageModel):
     def __init__(self, config: Config):
         super().__init__()
         vision, text = config["vision_config"], config["text_config"]
-        self._states = _states(config)
+        self._depth = _depth(config)
         self.vision_tower = PixtralViT(vision)
         shared = {"hidden_act": config["projector_hidden_act"], "bias": config["multimodal_projector_bias"]}
         widths = vision["hidden_size"], text["hidden_size"]
@@ -53,10 +53,8 @@ class Pixtral(VisionLanguageModel):
         return last(self.encode_in_pieces(media))
 
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
-        for seen in islice(self.vision_tower.hidden_states(mx.array(media.arrays["pixel_values"])), self._states):
-            mx.eval(seen)
-            yield None
-        features = self.multi_modal_projector(seen)
+        pixels, slices = mx.array(media.arrays["pixel_values"]), Slices(self.tower_bytes)
+        features = self.multi_modal_projector((yield from self.vision_tower.in_slices(pixels, self._depth, slices)))
         yield features.reshape(-1, features.shape[-1])
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
@@ -64,14 +62,14 @@ class Pixtral(VisionLanguageModel):
         return sanitize_decoder(self.language_model, weights)
 
 
-def _states(config: Config) -> int:
-    """How many of the tower's hidden states are computed; the last of them is what the projector sees."""
+def _depth(config: Config) -> int:
+    """How many of the tower's layers are computed; what comes out of the last of them is what the projector sees."""
     layer, depth = config["vision_feature_layer"], config["vision_config"]["num_hidden_layers"]
     if not isinstance(layer, int) or not -depth - 1 <= layer <= depth:
         raise CheckpointError(f"The config's vision_feature_layer is {layer!r}, which is not one layer of the tower.")
     if config.get("vision_feature_select_strategy", "full") != "full":
         raise CheckpointError("The config drops a patch of each picture, which cannot be for this tower.")
-    return layer % (depth + 1) + 1
+    return layer % (depth + 1)
 
 
 def read_processor(folder: Path, config: Config, tokenizer: TokenizerLike) -> RowProcessor:

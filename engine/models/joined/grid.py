@@ -14,6 +14,7 @@ from engine.models.layers.mrope import StepPositions
 from engine.models.positions import Grid, Positions, grid_positions
 from engine.models.towers.features import last
 from engine.models.towers.qwen_vit import QwenViTConfig
+from engine.models.towers.slices import Pauses, Slices
 
 PATCHES_AT_ONCE = 4096
 """Of a clip: between so many and one step in time more, a stop is heard."""
@@ -22,7 +23,7 @@ PATCHES_AT_ONCE = 4096
 class GridTower(Protocol):
     config: QwenViTConfig
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch) -> features (N / merge^2, D). Steps in time do not see each other."""
         ...
 
@@ -42,11 +43,12 @@ class GridModel(VisionLanguageModel):
     def encode_in_pieces(self, media: PreparedMedia) -> Iterator[mx.array | None]:
         patches, (steps, rows, columns) = media.arrays["pixel_values"], media.arrays["grid"].tolist()
         together = max(1, PATCHES_AT_ONCE // (rows * columns))
+        slices = Slices(self.tower_bytes)
         seen = []
         for first in range(0, steps, together):
             here = min(together, steps - first)
             piece = patches[first * rows * columns : (first + here) * rows * columns]
-            seen.append(self.vision_tower(mx.array(piece), (here, rows, columns)))
+            seen.append((yield from self.vision_tower.in_slices(mx.array(piece), (here, rows, columns), slices)))
             if first + here < steps:
                 mx.eval(seen[-1])
                 yield None

@@ -21,6 +21,7 @@ from engine.models.media.signature import describe
 from engine.models.media.source import LocalFile, local_file
 from engine.models.media.torch_resize import torch_resize
 from engine.models.media.torch_sample import torch_sample
+from engine.models.media.wanted import OF_A_CLIPS_PIXEL, Wanted
 
 _STEPS_AT_ONCE = 32
 """Frames passed over between two looks at the inbox."""
@@ -47,8 +48,9 @@ class Clip:
     """What a person ought to know, such as that the end is damaged."""
 
 
-def read_clip(part: request.Video, limits: MediaLimits, choose: Planner) -> Generator[None, None, Clip]:
-    """Pauses between stretches of frames; returns the clip with the frames that `choose` named.
+def read_clip(part: request.Video, limits: MediaLimits, choose: Planner) -> Generator[Wanted | None, None, Clip]:
+    """Pauses between stretches of frames, and says what it wants before it takes it; returns the clip with the frames
+    that `choose` named.
 
     `choose` is called with what the file says of itself, and once more if its frames turn out to be others. Raises
     `MediaError` for what is not there, not a clip, without any frame, or larger than `limits`.
@@ -77,7 +79,7 @@ class _Reading:
     limits: MediaLimits
     choose: Planner
 
-    def clip(self) -> Generator[None, None, Clip]:
+    def clip(self) -> Generator[Wanted | None, None, Clip]:
         facts, promised = self._promised_facts()
         if facts is None:
             facts = yield from self._counted_facts()
@@ -156,8 +158,11 @@ class _Reading:
             )
         return plan
 
-    def _read(self, plan: ClipPlan, numbers: list[int]) -> Generator[None, None, tuple[np.ndarray | None, np.ndarray]]:
+    def _read(
+        self, plan: ClipPlan, numbers: list[int]
+    ) -> Generator[Wanted | None, None, tuple[np.ndarray | None, np.ndarray]]:
         """The frames of these `numbers`, `None` if not all of them come, and when each frame on the way began."""
+        yield Wanted(self.file.name, len(numbers) * plan.size[0] * plan.size[1] * OF_A_CLIPS_PIXEL)
         kept = np.empty((len(numbers), *plan.size, 3), np.uint8)
         times, filled = [], 0
         with closing(self.open()) as frames:

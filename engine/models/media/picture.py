@@ -109,6 +109,21 @@ def decode_picture(content: Content, limits: MediaLimits) -> Picture:
     return Picture(image, content.digest, content.name, original_size)
 
 
+def stored_size(content: Content) -> tuple[int, int] | None:
+    """Width and height as its first bytes say, before anything is decoded. `None` where they say nothing: what is wrong
+    is told when it is decoded."""
+    kind = picture_format(content.data)
+    if kind is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _OPENERS[kind](io.BytesIO(content.data)) as file:
+                return file.size
+    except _TORN:
+        return None
+
+
 def is_animated(part: request.Image, limits: MediaLimits) -> bool:
     """Whether it is a GIF of several frames. What is wrong with it is told when it is opened."""
     try:

@@ -23,6 +23,7 @@ from engine.models.towers.qwen_vit import (
     place_waves,
     sanitize_qwen_vit,
 )
+from engine.models.towers.slices import Pauses, Slices
 from engine.models.towers.vit import MLP
 
 
@@ -62,7 +63,7 @@ class DeepStackViT(nn.Module):
         self.merger = Merger(config, late=False)
         self.deepstack_merger_list = [Merger(config, late=True) for _ in taps]
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (N / merge^2, out * (1 + taps)): the tower's features, and beside them those of its taps."""
         order = order_in_blocks(grid, self.config.merge)
@@ -71,7 +72,7 @@ class DeepStackViT(nn.Module):
         x = x + self._positions(*grid[1:])[tuple(mx.array(order.coordinates.T))]
         deeper = {}
         for number, block in enumerate(self.blocks):
-            x = block(x, waves, order.frames)
+            x = yield from slices.through(block, x, waves, order.frames)
             if number in self._taps:
                 deeper[number] = x
         mergers = zip(self._taps, self.deepstack_merger_list, strict=True)

@@ -18,6 +18,7 @@ from engine.models.towers.qwen_vit import (
     place_waves,
     sanitize_qwen_vit,
 )
+from engine.models.towers.slices import Pauses, Slices
 
 
 class Merger(nn.Module):
@@ -69,14 +70,14 @@ class GlmViT(nn.Module):
         self.downsample = nn.Linear(config.hidden_size * config.merge**2, config.out_size)
         self.merger = Merger(config.out_size, merger_size, config.hidden_act)
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (N / merge^2, out)."""
         order = order_in_blocks(grid, self.config.merge)
         waves = place_waves(order.coordinates, self.config)
         x = self._embedded(patches.astype(self.post_layernorm.weight.dtype), grid, order)
         for block in self.blocks:
-            x = block(x, waves, order.frames)
+            x = yield from slices.through(block, x, waves, order.frames)
         x = self.post_layernorm(x).reshape(-1, self.config.merge**2 * x.shape[-1])
         return self.merger(self.downsample(x))
 

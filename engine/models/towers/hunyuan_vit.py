@@ -18,6 +18,7 @@ from engine.models.positions import Grid
 from engine.models.projectors.tile_rows import rows_with_ends
 from engine.models.recipes.pictures import Pair
 from engine.models.towers.patch_order import order_in_blocks
+from engine.models.towers.slices import Pauses, Slices
 from engine.models.towers.vit import EncoderLayer, ViTConfig
 
 PARTS = (
@@ -81,16 +82,16 @@ class HunyuanViT(nn.Module):
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
         self.perceive = Perceive(config, self.merge, out_size)
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (rows * (columns + 1) + 2, out), where rows and columns are those of blocks."""
         order = order_in_blocks(grid, self.merge)
         table = self.position_embedding(mx.arange(1, self._side**2 + 1)).reshape(self._side, self._side, -1)
         positions = resized(table, *grid[1:])[tuple(mx.array(order.coordinates.T))]
-        x = (self.patch_embedding(patches.astype(self.perceive.before_rms.weight.dtype)) + positions)[None]
+        x = self.patch_embedding(patches.astype(self.perceive.before_rms.weight.dtype)) + positions
         for layer in self.layers:
-            x = layer(x)
-        return self.perceive(x[0], (grid[1] // self.merge, grid[2] // self.merge))
+            x = yield from slices.through(layer, x)
+        return self.perceive(x, (grid[1] // self.merge, grid[2] // self.merge))
 
     def sanitize(self, weights: dict[str, mx.array], prefix: str) -> dict[str, mx.array]:
         """The tower's weights under `prefix` as this module names and shapes them: kernels as matrices. Dropped is a

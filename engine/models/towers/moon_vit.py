@@ -18,6 +18,7 @@ from engine.models.layers.attention import attended
 from engine.models.layers.bicubic import resized
 from engine.models.layers.mrope import Waves, turned
 from engine.models.positions import Grid
+from engine.models.towers.slices import Asked, LayerSizes, Pauses, Slices
 
 EPS = 1e-5
 TIME_BASE = 10000.0
@@ -82,13 +83,16 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
-    def __call__(self, x: mx.array, waves: Waves) -> mx.array:
-        """(N, D)"""
+    def projected(self, x: mx.array, waves: Waves) -> Asked:
+        """(N, D) -> queries, keys and values."""
         queries, keys, values = (
             y.reshape(len(x), self._heads, -1) for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x))
         )
-        heads = (y.swapaxes(0, 1)[None] for y in (turned(queries, *waves), turned(keys, *waves), values))
-        return self.proj(attended(*heads)[0].swapaxes(0, 1).reshape(x.shape))
+        return turned(queries, *waves), turned(keys, *waves), values
+
+    def __call__(self, queries: mx.array, keys: mx.array, values: mx.array) -> mx.array:
+        """(1, heads, n, d) -> (n, D)."""
+        return self.proj(attended(queries, keys, values)[0].swapaxes(0, 1).flatten(1))
 
 
 class MLP(nn.Module):
@@ -105,13 +109,19 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     def __init__(self, config: MoonViTConfig):
         super().__init__()
+        self.sizes = LayerSizes(config.hidden_size, config.intermediate_size, config.heads)
         self.norm1 = nn.LayerNorm(config.hidden_size, EPS)
         self.attn = Attention(config)
         self.norm2 = nn.LayerNorm(config.hidden_size, EPS)
         self.mlp = MLP(config)
 
-    def __call__(self, x: mx.array, waves: Waves) -> mx.array:
-        x = x + self.attn(self.norm1(x), waves)
+    def asked(self, x: mx.array, *waves: mx.array) -> Asked:
+        return self.attn.projected(self.norm1(x), waves)
+
+    def answered(
+        self, x: mx.array, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+    ) -> mx.array:
+        x = x + self.attn(queries, keys, values)
         return x + self.mlp(self.norm2(x))
 
 
@@ -125,7 +135,7 @@ class MoonViT(nn.Module):
         self.layers = [Layer(config) for _ in range(config.depth)]
         self.final_layernorm = nn.LayerNorm(config.hidden_size, EPS)
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(frames * rows * columns, 3 * patch^2), row by row, and how many of them in time, height and width
         -> (rows / merge * columns / merge, merge^2, D)."""
         frames, rows, columns = grid
@@ -134,7 +144,7 @@ class MoonViT(nn.Module):
         x = (x + (places + self._moments(frames)).astype(x.dtype)).reshape(len(patches), -1)
         waves = self._waves(grid)
         for layer in self.layers:
-            x = layer(x, waves)
+            x = yield from slices.through(layer, x, waves)
         merge = self.config.merge
         blocks = self.final_layernorm(x).reshape(frames, rows // merge, merge, columns // merge, merge, -1)
         return blocks.swapaxes(2, 3).mean(axis=0).reshape(rows * columns // merge**2, merge**2, -1)

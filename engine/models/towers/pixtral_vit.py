@@ -3,8 +3,6 @@
 Knows nothing of how pictures are resized, nor of what becomes of its features.
 """
 
-from collections.abc import Iterator
-
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -13,6 +11,7 @@ from engine.models.base import Config
 from engine.models.layers.attention import attended
 from engine.models.layers.gated_mlp import GatedMLP
 from engine.models.layers.mrope import Waves, turned
+from engine.models.towers.slices import Asked, LayerSizes, Pauses, Slices
 from engine.models.towers.vit import PatchEmbedding, ViTConfig
 
 EPS = 1e-5
@@ -38,19 +37,22 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def __call__(self, x: mx.array, waves: Waves) -> mx.array:
-        """(1, L, D) -> the same."""
+    def projected(self, x: mx.array, waves: Waves) -> Asked:
+        """(L, D) -> queries, keys and values."""
         queries, keys, values = (
-            y.reshape(1, -1, self._heads, y.shape[-1] // self._heads).swapaxes(1, 2)
-            for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x))
+            y.reshape(len(x), self._heads, -1) for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x))
         )
-        mixed = attended(turned(queries, *waves), turned(keys, *waves), values)
-        return self.o_proj(mixed.swapaxes(1, 2).reshape(x.shape))
+        return turned(queries, *waves), turned(keys, *waves), values
+
+    def __call__(self, queries: mx.array, keys: mx.array, values: mx.array) -> mx.array:
+        """(1, heads, n, d) -> (n, D)."""
+        return self.o_proj(attended(queries, keys, values)[0].swapaxes(0, 1).flatten(1))
 
 
 class Block(nn.Module):
     def __init__(self, config: ViTConfig):
         super().__init__()
+        self.sizes = LayerSizes(config.hidden_size, config.intermediate_size, config.num_attention_heads)
         self.attention_norm = nn.RMSNorm(config.hidden_size, EPS)
         self.attention = Attention(config)
         self.ffn_norm = nn.RMSNorm(config.hidden_size, EPS)
@@ -58,8 +60,13 @@ class Block(nn.Module):
             config.hidden_size, config.intermediate_size, hidden_act=config.hidden_act, bias=False
         )
 
-    def __call__(self, x: mx.array, waves: Waves) -> mx.array:
-        x = x + self.attention(self.attention_norm(x), waves)
+    def asked(self, x: mx.array, *waves: mx.array) -> Asked:
+        return self.attention.projected(self.attention_norm(x), waves)
+
+    def answered(
+        self, x: mx.array, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+    ) -> mx.array:
+        x = x + self.attention(queries, keys, values)
         return x + self.feed_forward(self.ffn_norm(x))
 
 
@@ -81,23 +88,23 @@ class PixtralViT(nn.Module):
         self.ln_pre = nn.RMSNorm(shape.hidden_size, EPS)
         self.transformer = Transformer(shape)
 
-    def hidden_states(self, pixels: mx.array) -> Iterator[mx.array]:
-        """(1, C, H, W) -> what goes into the first layer, then what comes out of each: (rows, columns, D) every one."""
+    def in_slices(self, pixels: mx.array, depth: int, slices: Slices) -> Pauses:
+        """(1, C, H, W) -> what comes out of the layer number `depth`, counted from 1, or goes into the first: (rows,
+        columns, D)."""
         patches = self.patch_conv(pixels)
         _, rows, columns, width = patches.shape
-        x = self.ln_pre(patches.reshape(1, rows * columns, width))
+        x = self.ln_pre(patches.reshape(rows * columns, width))
         waves = self._waves(rows, columns)
-        yield x.reshape(rows, columns, width)
-        for layer in self.transformer.layers:
-            x = layer(x, waves)
-            yield x.reshape(rows, columns, width)
+        for layer in self.transformer.layers[:depth]:
+            x = yield from slices.through(layer, x, waves)
+        return x.reshape(rows, columns, width)
 
     def _waves(self, rows: int, columns: int) -> Waves:
-        """(rows * columns, channels of a head / 2) each: every other frequency runs down, those between them across."""
+        """(rows * columns, 1, channels of a head / 2) each: every other frequency runs down, those between across."""
         down = mx.arange(rows)[:, None, None] * self._frequencies[0::2]
         across = mx.arange(columns)[None, :, None] * self._frequencies[1::2]
         both = (mx.broadcast_to(angles, (rows, columns, angles.shape[-1])) for angles in (down, across))
-        angles = mx.concatenate([*both], axis=-1).reshape(rows * columns, -1)
+        angles = mx.concatenate([*both], axis=-1).reshape(rows * columns, 1, -1)
         return mx.cos(angles), mx.sin(angles)
 
 

@@ -16,7 +16,8 @@ from engine.models.layers import gated_mlp
 from engine.models.layers.attention import attended
 from engine.models.layers.mrope import Waves, neighbours_turned, turned
 from engine.models.positions import Grid
-from engine.models.towers.patch_order import Groups, PatchOrder, order_in_blocks, order_in_windows
+from engine.models.towers.patch_order import PatchOrder, order_in_blocks, order_in_windows
+from engine.models.towers.slices import Asked, LayerSizes, Pauses, Slices
 
 EPS = 1e-6
 
@@ -91,17 +92,17 @@ class Attention(nn.Module):
             self.q_norm = nn.RMSNorm(config.hidden_size // config.heads, config.eps)
             self.k_norm = nn.RMSNorm(config.hidden_size // config.heads, config.eps)
 
-    def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
-        """(N, D); the patches of one group look at each other."""
+    def projected(self, x: mx.array, waves: Waves) -> Asked:
+        """(N, D) -> queries, keys and values."""
         queries, keys, values = mx.split(self.qkv(x).reshape(len(x), 3 * self._heads, -1), 3, axis=1)
         if "q_norm" in self:
             queries, keys = self.q_norm(queries), self.k_norm(keys)
-        grouped = (
-            y.reshape(groups.count, -1, *y.shape[1:]).swapaxes(1, 2)
-            for y in (self._turned(queries, *waves), self._turned(keys, *waves), values)
-        )
-        mask = None if groups.real is None else mx.array(groups.real)[:, None, None]
-        return self.proj(attended(*grouped, mask).swapaxes(1, 2).reshape(x.shape))
+        return self._turned(queries, *waves), self._turned(keys, *waves), values
+
+    def __call__(self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
+        """(G, heads, n, d), grouped -> (G * n, D)."""
+        mixed = attended(queries, keys, values, mask).swapaxes(1, 2)
+        return self.proj(mixed.reshape(mixed.shape[0] * mixed.shape[1], -1))
 
 
 class GatedMLP(gated_mlp.GatedMLP):
@@ -117,13 +118,19 @@ MLP = Callable[[QwenViTConfig], nn.Module]
 class Block(nn.Module):
     def __init__(self, config: QwenViTConfig, norm: Norm, mlp: MLP) -> None:
         super().__init__()
+        self.sizes = LayerSizes(config.hidden_size, config.intermediate_size, config.heads)
         self.norm1 = norm(config.hidden_size, config.eps)
         self.norm2 = norm(config.hidden_size, config.eps)
         self.attn = Attention(config)
         self.mlp = mlp(config)
 
-    def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
-        x = x + self.attn(self.norm1(x), waves, groups)
+    def asked(self, x: mx.array, *waves: mx.array) -> Asked:
+        return self.attn.projected(self.norm1(x), waves)
+
+    def answered(
+        self, x: mx.array, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+    ) -> mx.array:
+        x = x + self.attn(queries, keys, values, mask)
         return x + self.mlp(self.norm2(x))
 
 
@@ -153,7 +160,7 @@ class QwenViT(nn.Module):
         self.blocks = [Block(config, norm, mlp) for _ in range(config.depth)]
         self.merger = PatchMerger(config, norm)
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (N / merge^2, out)."""
         order = self._order(grid)
@@ -161,7 +168,8 @@ class QwenViT(nn.Module):
         # A norm's dtype is the tower's; that of a layer may be how it is packed.
         x = self.patch_embed(patches.astype(self.merger.ln_q.weight.dtype))[mx.array(order.patches)]
         for number, block in enumerate(self.blocks):
-            x = block(x, waves, order.frames if number in self.config.whole_blocks else order.windows)
+            groups = order.frames if number in self.config.whole_blocks else order.windows
+            x = yield from slices.through(block, x, waves, groups)
         return self.merger(x)[mx.array(order.blocks)]
 
     def _order(self, grid: Grid) -> PatchOrder:

@@ -12,9 +12,8 @@ import numpy as np
 
 from engine.api.errors import CheckpointError
 from engine.models.layers.bilinear import resized
-from engine.models.layers.mrope import Waves
-from engine.models.towers.patch_order import Groups
 from engine.models.towers.qwen_vit import Block, QwenViTConfig, place_waves
+from engine.models.towers.slices import UNBOUNDED, Slices, all_at_once
 from engine.models.towers.vit import MLP, PatchEmbedding, ViTConfig
 
 STRIDE = 4
@@ -43,8 +42,10 @@ class ScaledBlock(Block):
         self.scale1 = mx.ones((config.hidden_size,))
         self.scale2 = mx.ones((config.hidden_size,))
 
-    def __call__(self, x: mx.array, waves: Waves, groups: Groups) -> mx.array:
-        x = x + self.scale1 * self.attn(self.norm1(x), waves, groups)
+    def answered(
+        self, x: mx.array, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+    ) -> mx.array:
+        x = x + self.scale1 * self.attn(queries, keys, values, mask)
         return x + self.scale2 * self.mlp(self.norm2(x))
 
 
@@ -80,9 +81,9 @@ class StepViT(nn.Module):
         x = self.ln_pre((patches + self._positions(rows, columns)).reshape(rows * columns, width))
         # Columns come first here.
         places = np.indices((rows, columns)).reshape(2, -1).T[:, [1, 0]]
-        waves, groups = place_waves(places, self._turning), Groups(1)
+        waves, at_once = place_waves(places, self._turning), Slices(UNBOUNDED)
         for block in self.blocks:
-            x = block(x, waves, groups)
+            x = all_at_once(at_once.through(block, x, waves))
         x = self.vit_downsampler2(self.vit_downsampler1(x.reshape(1, rows, columns, width)))
         return x.reshape(1, -1, x.shape[-1])
 

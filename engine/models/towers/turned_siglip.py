@@ -16,6 +16,7 @@ from engine.models.positions import Grid
 from engine.models.towers.deepstack_vit import Merger
 from engine.models.towers.patch_order import order_in_blocks
 from engine.models.towers.qwen_vit import Biases, Block, PatchEmbed, QwenViTConfig, place_waves
+from engine.models.towers.slices import Pauses, Slices
 from engine.models.towers.vit import MLP, ViTConfig
 
 MERGER_EPS = 1e-5
@@ -65,7 +66,7 @@ class TurnedSiglip(nn.Module):
         self.post_layernorm = nn.LayerNorm(shape.hidden_size, shape.layer_norm_eps)
         self.merger = Merger(replace(self.config, eps=MERGER_EPS), late=False)
 
-    def __call__(self, patches: mx.array, grid: Grid) -> mx.array:
+    def in_slices(self, patches: mx.array, grid: Grid, slices: Slices) -> Pauses:
         """(N, values of a patch), block by block, and how many of them in time, height and width
         -> (N / merge^2, out)."""
         order = order_in_blocks(grid, self.config.merge)
@@ -74,7 +75,7 @@ class TurnedSiglip(nn.Module):
         positions = resized(table, *grid[1:])[tuple(mx.array(order.coordinates.T))]
         x = self.patch_embed(patches.astype(self.post_layernorm.weight.dtype)) + positions
         for block in self.blocks:
-            x = block(x, waves, order.frames)
+            x = yield from slices.through(block, x, waves, order.frames)
         return self.merger(self.post_layernorm(x))
 
 

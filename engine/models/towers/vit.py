@@ -14,6 +14,7 @@ import numpy as np
 from engine.api.errors import CheckpointError
 from engine.models.layers.activations import activation
 from engine.models.layers.attention import attended
+from engine.models.towers.slices import Asked, LayerSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,17 @@ class Attention(nn.Module):
 
     def __call__(self, x: mx.array, mask: mx.array | None = None) -> mx.array:
         """(N, L, D) -> the same; `mask` (N, 1, 1, L) says which patches are looked at."""
-        queries, keys, values = (y.reshape(*y.shape[:-1], self._heads, -1).swapaxes(1, 2) for y in self.projected(x))
-        mixed = attended(queries, keys, values, mask, scale=self._scale)
-        return self.out_proj(mixed.swapaxes(1, 2).reshape(x.shape))
+        queries, keys, values = (y.swapaxes(1, 2) for y in self.asked(x))
+        return self.answered(queries, keys, values, mask)
+
+    def asked(self, x: mx.array) -> Asked:
+        """Queries, keys and values, (..., heads, d) each."""
+        queries, keys, values = (y.reshape(*y.shape[:-1], self._heads, -1) for y in self.projected(x))
+        return queries, keys, values
+
+    def answered(self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
+        """(N, heads, L, d) -> (N, L, D)."""
+        return self.out_proj(attended(queries, keys, values, mask, scale=self._scale).swapaxes(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
@@ -162,6 +171,7 @@ class MLP(nn.Module):
 class EncoderLayer(nn.Module):
     def __init__(self, config: ViTConfig):
         super().__init__()
+        self.sizes = LayerSizes(config.hidden_size, config.intermediate_size, config.num_attention_heads)
         self.layer_norm1 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.self_attn = Attention(config)
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
@@ -169,6 +179,15 @@ class EncoderLayer(nn.Module):
 
     def __call__(self, x: mx.array, mask: mx.array | None = None) -> mx.array:
         x = x + self.self_attn(self.layer_norm1(x), mask)
+        return x + self.mlp(self.layer_norm2(x))
+
+    def asked(self, x: mx.array) -> Asked:
+        return self.self_attn.asked(self.layer_norm1(x))
+
+    def answered(
+        self, x: mx.array, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+    ) -> mx.array:
+        x = x + self.self_attn.answered(queries, keys, values, mask).flatten(0, 1)
         return x + self.mlp(self.layer_norm2(x))
 
 
