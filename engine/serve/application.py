@@ -5,6 +5,8 @@ Knows nothing of sockets and threads.
 
 import functools
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
@@ -17,7 +19,7 @@ from engine.client import EngineClient
 from engine.serve.board import Board
 from engine.serve.desk import Desk, Settle
 from engine.serve.error_response import error_response
-from engine.serve.failures import Refused
+from engine.serve.failures import Protocol, Refused, error_schema
 from engine.serve.guards.body_size import BodySizeGuard
 from engine.serve.guards.content_type import ContentTypeGuard
 from engine.serve.guards.host import HostGuard
@@ -75,9 +77,15 @@ def build_application(
     # The pages that show a schema come from elsewhere on the web; the schema itself is behind the key.
     api = FastAPI(title="Fovea", docs_url=None, redoc_url=None, redirect_slashes=False)
     for family in _ROUTES:
-        api.include_router(family.router(desk))
+        api.include_router(family.router(desk), responses={"default": _on_error(family)})
     _add_failures(api)
     return Application(_guarded(api, settings, (desk.metrics.observe, *observers)), desk, api)
+
+
+def _on_error(family: ModuleType) -> dict[str, Any]:
+    """For the schema: what an answer is whose status says that something went wrong."""
+    form = error_schema(Protocol.ANTHROPIC if family is messages else Protocol.OPENAI)
+    return {"description": "An error.", "content": {"application/json": {"schema": form}}}
 
 
 def _guarded(api: ASGIApp, settings: ServeSettings, observers: tuple[Observer, ...]) -> ASGIApp:

@@ -156,6 +156,20 @@ def error_body(protocol: Protocol, error: EngineError | Failed | Failure) -> dic
     return {"error": {"message": failure.message, "type": kind, "param": failure.param, "code": failure.code}}
 
 
+def error_schema(protocol: Protocol) -> dict[str, Any]:
+    """Of such objects, as OpenAPI describes them."""
+    text = {"type": "string"}
+    words = {"type": text, "message": text}
+    if protocol is Protocol.OPENAI:
+        maybe = {"type": ["string", "null"]}
+        return _object({"error": _object(words | {"param": maybe, "code": text})})
+    return _object({"type": {"const": "error"}, "error": _object(words), "request_id": {"type": ["string", "null"]}})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
 def retry_header(failure: Failure) -> dict[str, str]:
     """Whole seconds, at least one."""
     if failure.retry_after_s is None:

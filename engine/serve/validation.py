@@ -21,7 +21,8 @@ def refused_body(error: RequestValidationError, names: frozenset[str]) -> Refuse
     if first["type"] == _NOT_JSON:
         return Refused("The body is not JSON.", "Check the quotes and commas.", code="invalid_json")
     field = field_name(first["loc"], names)
-    problem = first["msg"] if first["type"] in _OWN_WORDS else scrubbed(first["msg"])
+    # What stands in quotation marks is taken for the client's words wherever it comes from.
+    problem = first["msg"].replace("'", "") if first["type"] in _OWN_WORDS else scrubbed(first["msg"])
     message = f"{field}: {problem}." if field else f"The body: {problem}."
     return Refused(message, status=422, code="invalid_value", param=field or None)
 

@@ -85,6 +85,10 @@ class Live:
         """The result of a coroutine, run on the server's own loop."""
         return asyncio.run_coroutine_threadsafe(work, self.server._running._loop).result(2 * PATIENCE_S)
 
+    def known(self):
+        """Returns once the server knows what the engine has loaded."""
+        self.on_loop(_known(self.server.board))
+
     def nothing_left(self):
         """No place, no answer, no request with the engine, no task of a request; each was told one end."""
         self.client.wait_for(lambda: not self.client.open)
@@ -126,7 +130,7 @@ def serving(client, engine=None, **fields):
     server.start()
     live = Live(server, counted, log, engine)
     try:
-        live.on_loop(_known(server.board))
+        live.known()
         yield live
     finally:
         server.stop(0)
@@ -134,7 +138,7 @@ def serving(client, engine=None, **fields):
 
 async def _known(board):
     async with asyncio.timeout(PATIENCE_S):
-        while board.status is None:
+        while board.model is None:
             await asyncio.sleep(0.002)
 
 

@@ -15,6 +15,9 @@ from engine.serve.failures import Refused
 MOST = 2**31 - 1
 """Of anything that is counted. More is a mistake."""
 
+MOST_NESTED = 128
+"""Objects and lists in one another. Python itself gives up at about a thousand, at one place or another."""
+
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -71,11 +74,22 @@ class Body(BaseModel):
     @classmethod
     def _refuse(cls, given: Any) -> Any:
         """Raises `Refused`, which is no error of validation."""
+        if _depth(given) > MOST_NESTED:
+            raise invalid("The body", f"is nested more than {MOST_NESTED} deep")
         if isinstance(given, Mapping):
             for name in REFUSED.keys() & given.keys():
                 if given[name] is not None:
                     raise not_supported(name, REFUSED[name])
         return given
+
+
+def _depth(value: Any) -> int:
+    """Level by level, since what is too deep cannot be gone into."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, Mapping | list)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, Mapping) else each)]
+    return depth
 
 
 def not_supported(name: str, hint: str) -> Refused:
