@@ -20,7 +20,7 @@ class Spelling:
     """Of one vocabulary; each token is looked up once. `tokenizer` is a transformers one, or mlx-lm's wrapper of it."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = getattr(tokenizer, "_tokenizer", tokenizer)
+        self._tokenizer = unwrapped(tokenizer)
         self._added: Mapping[int, Any] = getattr(self._tokenizer, "added_tokens_decoder", {})
         self._letters = _letters() if _decodes_letters(self._tokenizer) else None
         self._found: dict[int, bytes] = {}
@@ -52,10 +52,16 @@ class Spelling:
         return self._tokenizer.decode([token_id]).encode()
 
 
+def unwrapped(tokenizer: Any) -> Any:
+    """The transformers tokenizer in mlx-lm's wrapper; any other as it is."""
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+    return tokenizer._tokenizer if isinstance(tokenizer, TokenizerWrapper) else tokenizer
+
+
 def control_words(tokenizer: Any) -> dict[str, int]:
     """The tokens of a vocabulary that are no text, by their words."""
-    found = getattr(tokenizer, "_tokenizer", tokenizer)
-    added = getattr(found, "added_tokens_decoder", {})
+    added = getattr(unwrapped(tokenizer), "added_tokens_decoder", {})
     return {str(token): number for number, token in added.items() if token.special}
 
 

@@ -103,6 +103,22 @@ def test_words_and_spaces(tokenizer, seed):
     assert answer(tokenizer, Regex("ab( ab){3}"), seed) == "ab ab ab ab"
 
 
+@pytest.mark.parametrize("text", ["yes", "  yes", "ab ab", '{"ab"', '"}', "süß\n", "\n"])
+def test_a_text_that_is_forced_comes_in_the_tokens_that_the_model_would_use(tokenizer, text):
+    tokens = grammar_tokenizer(tokenizer, {END})
+    ids = tokens.tokenize_str(text)
+    assert tokens.decode_bytes(ids) == text.encode()
+    # Behind something else, there is no prefix.
+    written = tokenizer.encode(f'"{text}', add_special_tokens=False)
+    if '"' not in text:
+        assert written[-len(ids) :] == ids
+
+
+def test_words_of_a_control_token_are_words(tokenizer):
+    assert answer(tokenizer, Choice(("ab</s>ab",)), 0) == "ab</s>ab"
+    assert answer(tokenizer, Regex("<unk>(ab)?</s>!"), 1) in ("<unk></s>!", "<unk>ab</s>!")
+
+
 def test_an_end_that_the_tokenizer_does_not_know_is_not_needed(tokenizer):
     ends = frozenset({len(VOCABULARY) + 3})
     tokens = grammar_tokenizer(tokenizer, ends)
