@@ -66,9 +66,14 @@ class Serving(Protocol):
     """What the switch turns on: everything in it may take its time, and is called on one thread that is not Qt's."""
 
     def open(
-        self, client: EngineClient, options: ServerOptions, key: str, observe: Callable[[RequestLine], None]
+        self,
+        client: EngineClient,
+        options: ServerOptions,
+        key: str,
+        observe: Callable[[RequestLine], None],
+        on_lost: Callable[[], None],
     ) -> RunningServer:
-        """Raises `EngineError`, of them `PortTaken`."""
+        """`on_lost` is called should it end without having been stopped. Raises `EngineError`, of them `PortTaken`."""
         ...
 
     def key(self) -> KeyRead: ...
@@ -85,12 +90,18 @@ class EngineServing:
         self._unkept: KeyRead | None = None
 
     def open(
-        self, client: EngineClient, options: ServerOptions, key: str, observe: Callable[[RequestLine], None]
+        self,
+        client: EngineClient,
+        options: ServerOptions,
+        key: str,
+        observe: Callable[[RequestLine], None],
+        on_lost: Callable[[], None],
     ) -> RunningServer:
         from engine.serve.port import PortTaken as Taken
         from engine.serve.server import Server
 
-        server = Server(client, _settings(options, key), (lambda entry: observe(_line(entry)),))
+        observers = (lambda entry: observe(_line(entry)),)
+        server = Server(client, _settings(options, key), observers, on_lost=on_lost)
         try:
             server.start()
         except Taken as error:
@@ -205,7 +216,7 @@ class ServerSwitch(QObject):
     def _open(self, options: ServerOptions) -> ServerStarted:
         read = self._serving.key()
         self._arrived.emit(read)
-        self._server = self._serving.open(self._client, options, read.key, self._observe)
+        self._server = self._serving.open(self._client, options, read.key, self._observe, self._on_lost)
         return ServerStarted(self._server.address)
 
     def _close(self, patience_s: float | None = None) -> ServerStopped:
@@ -214,10 +225,18 @@ class ServerSwitch(QObject):
             server.stop(patience_s)
         return ServerStopped()
 
+    def _lose(self) -> ServerFailed:
+        self._close(0)
+        return ServerFailed("The local API ended by itself.", "Turn it on again.")
+
     # ---- on the server's thread
 
     def _observe(self, line: RequestLine) -> None:
         self._arrived.emit(RequestServed(line))
+
+    def _on_lost(self) -> None:
+        if self._closing is None:
+            self._worker.submit(self._do, self._lose, ServerFailed)
 
     # ---- on the window's thread
 

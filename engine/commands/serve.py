@@ -7,14 +7,14 @@ import argparse
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from engine.api.errors import RequestError
+from engine.api.errors import InternalError, RequestError
 from engine.api.request import MOST_LOGPROBS
 from engine.api.settings import EngineSettings
 from engine.client import EngineClient
@@ -95,15 +95,23 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     keys = _keys(arguments)
     settings = serve_settings(arguments, context, keys.keys)
+    ended, lost = threading.Event(), threading.Event()
+
+    def on_lost() -> None:
+        lost.set()
+        ended.set()
+
     with _logged(arguments), context.open_engine(_engine_settings(arguments, context)) as engine:
-        server = _started(engine.client, settings, arguments, context.terminal)
+        server = _started(engine.client, settings, arguments, context.terminal, on_lost)
         try:
             _announce(server, keys, arguments, context.terminal)
             info = load_model(context, engine.client, arguments)
             if info is None:
                 return INTERRUPTED
             context.terminal.remark(f"{info.name} is loaded. Ctrl-C ends the server.")
-            until_interrupted()
+            wait_interrupted(ended)
+            if lost.is_set():
+                raise InternalError("The local API ended by itself.", "Start it again; the log has the details.")
             context.terminal.remark("Ending: answers under way may end first.")
         finally:
             server.stop()
@@ -175,17 +183,21 @@ def _keys(arguments: argparse.Namespace) -> _Keys:
 
 
 def _started(
-    client: EngineClient, settings: ServeSettings, arguments: argparse.Namespace, terminal: Terminal
+    client: EngineClient,
+    settings: ServeSettings,
+    arguments: argparse.Namespace,
+    terminal: Terminal,
+    on_lost: Callable[[], None],
 ) -> Server:
     """At another port where the usual one is taken; at one that was asked for, or not at all."""
-    server = Server(client, settings, (_log_request,))
+    server = Server(client, settings, (_log_request,), on_lost=on_lost)
     try:
         server.start()
     except PortTaken as error:
         if arguments.port is not None or error.free_port is None:
             raise
         terminal.remark(error.message)
-        server = Server(client, replace(settings, port=error.free_port), (_log_request,))
+        server = Server(client, replace(settings, port=error.free_port), (_log_request,), on_lost=on_lost)
         server.start()
     return server
 
@@ -203,9 +215,9 @@ def _announce(server: Server, keys: _Keys, arguments: argparse.Namespace, termin
         terminal.remark("Others in this network can reach it; what is said is not encrypted on its way.")
 
 
-def until_interrupted() -> None:
-    """Until Ctrl-C, or until the system asks the process to end. Has to be called on the main thread."""
-    ended = threading.Event()
+def wait_interrupted(ended: threading.Event) -> None:
+    """Until `ended`, which Ctrl-C sets, and the system's wish that the process end. Has to be called on the main
+    thread."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         ended.set()

@@ -3,8 +3,10 @@
 Knows nothing of routes. Nothing of the web framework is imported before it is started.
 """
 
+import logging
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.api.errors import InternalError
@@ -17,18 +19,30 @@ if TYPE_CHECKING:
     from engine.serve.request_log import Observer
     from engine.serve.running import Running
 
+log = logging.getLogger("fovea.serve")
+
 
 class Server:
     """Start it once, stop it once; both may be called from any thread, and return when it is done."""
 
-    def __init__(self, client: EngineClient, settings: ServeSettings, observers: "tuple[Observer, ...]" = ()) -> None:
-        """`observers` hear of each request once it is over, on the server's thread."""
+    def __init__(
+        self,
+        client: EngineClient,
+        settings: ServeSettings,
+        observers: "tuple[Observer, ...]" = (),
+        *,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """`observers` hear of each request once it is over, on the server's thread. There, too, `on_lost` is called should
+        the server end without having been stopped; it has to be stopped all the same."""
         self.settings = settings
         self.board = Board()
         self.address = ""
         """Without a path, once it is started."""
         self._client = client
         self._observers = observers
+        self._on_lost = on_lost
+        self._ending = False
         self._running: Running | None = None
         self._thread: threading.Thread | None = None
 
@@ -57,11 +71,17 @@ class Server:
         default), and are ended then."""
         if self._thread is None:
             return
+        self._ending = True
         self._running.drain(self.settings.limits.drain_s if patience_s is None else patience_s)
         self._thread.join()
         self._thread = None
         self.board.close()
 
     def _run(self, listening: socket.socket) -> None:
-        with listening:
-            self._running.run(listening)
+        try:
+            with listening:
+                self._running.run(listening)
+        except Exception:
+            log.exception("The local API ended unexpectedly")
+        if self._running.started and not self._ending and self._on_lost is not None:
+            self._on_lost()

@@ -7,12 +7,14 @@ OTHER_KEY = "fovea-fedcba9876543210-AAAA"
 
 
 class FakeServer:
-    def __init__(self, options, key, observe):
+    def __init__(self, options, key, observe, on_lost):
         self.address = f"http://127.0.0.1:{options.port}"
         self.options = options
         self.key = key
         self.observe = observe
         """Hands a `RequestLine` to the window, from any thread."""
+        self.lose = on_lost
+        """Tells the window, from any thread, that it has ended by itself."""
         self.is_running = True
 
     def stop(self, patience_s=None):
@@ -33,10 +35,10 @@ class FakeServing:
     def running(self):
         return [server for server in self.servers if server.is_running]
 
-    def open(self, client, options, key, observe):
+    def open(self, client, options, key, observe, on_lost):
         if self.failure is not None:
             raise self.failure
-        self.servers.append(FakeServer(options, key, observe))
+        self.servers.append(FakeServer(options, key, observe, on_lost))
         return self.servers[-1]
 
     def key(self):

@@ -84,6 +84,19 @@ def test_a_taken_port_comes_with_a_free_one(switch, serving, qtbot):
     assert wait_for(qtbot, switch, 2)[-1] == ServerFailed("The port 8080 is taken by node.", "End it.", 8081)
 
 
+def test_a_server_that_ends_by_itself_is_told_of_and_can_be_turned_on_again(switch, serving, qtbot):
+    switch.start(ServerOptions())
+    wait_for(qtbot, switch, 2)
+    thread = threading.Thread(target=serving.servers[0].lose)
+    thread.start()
+    thread.join()
+    assert wait_for(qtbot, switch, 3)[-1] == ServerFailed("The local API ended by itself.", "Turn it on again.")
+    assert serving.running == []
+    switch.start(ServerOptions())
+    wait_for(qtbot, switch, 5)
+    assert serving.running == [serving.servers[1]]
+
+
 def test_an_expected_failure_says_what_it_says(switch, serving, qtbot):
     serving.failure = EngineError("No such address.", "Use another.")
     switch.start(ServerOptions())
@@ -200,7 +213,7 @@ def open_server(monkeypatch):
     def build(**options):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        server = EngineServing().open(client, ServerOptions(port=port, **options), KEY, lines.append)
+        server = EngineServing().open(client, ServerOptions(port=port, **options), KEY, lines.append, print)
         server.lines = lines
         servers.append(server)
         return server
@@ -238,7 +251,7 @@ def test_a_real_port_that_is_taken_comes_with_a_free_one(open_server):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=str(port)) as caught:
-            EngineServing().open(EngineClient(Inbox()), ServerOptions(port=port), KEY, print)
+            EngineServing().open(EngineClient(Inbox()), ServerOptions(port=port), KEY, print, print)
     assert caught.value.free_port != port
 
 

@@ -63,7 +63,7 @@ def fovea(monkeypatch):
             announce(server, *given)
 
         monkeypatch.setattr(serve, "_announce", heard)
-        monkeypatch.setattr(serve, "until_interrupted", lambda: meanwhile(servers[0].address, engine))
+        monkeypatch.setattr(serve, "wait_interrupted", lambda ended: meanwhile(servers[0].address, engine))
         status = main(["serve", *words], open_engine=engine.open)
         return status, engine
 

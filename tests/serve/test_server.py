@@ -179,3 +179,23 @@ def test_importing_it_is_cheap():
     program = "import sys, engine.serve.server as s; print('fastapi' in sys.modules, 'uvicorn' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert told.split() == ["False", "False"]
+
+
+def test_whoever_started_it_hears_when_it_ends_by_itself_and_only_then():
+    engine = ServedEngine(None)
+    engine.start()
+    lost = threading.Event()
+    server = Server(engine.client, settings(port=0), on_lost=lost.set)
+    try:
+        server.start()
+        server._running.should_exit = True
+        assert lost.wait(PATIENCE_S)
+        server.stop(0)
+        lost.clear()
+        server = Server(engine.client, settings(port=0), on_lost=lost.set)
+        server.start()
+        server.stop(0)
+        assert not lost.is_set()
+    finally:
+        server.stop(0)
+        engine.close(PATIENCE_S)
