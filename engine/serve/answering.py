@@ -92,8 +92,10 @@ class AnswerResponse(Response):
             if not work.cancelled():
                 work.result()
         except _Stalled:
-            # Nothing more can be said; the server closes the connection under an answer that is not whole.
+            # Nothing more can be said. To be closed, a connection would wait for all that was sent to be taken.
             tally.cancelled = True
+            self._desk.hang_up(scope)
+            await asyncio.sleep(0)
 
     def _let_go(self, slot: Slot) -> None:
         """The place is given back when the engine has nothing of it left either."""

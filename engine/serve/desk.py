@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fastapi import Request as HttpRequest
 from fastapi import Response
+from starlette.types import Scope
 
 from engine.api.errors import NoModelError
 from engine.api.events import CacheReport, Failed, Finished, LocalModel
@@ -67,6 +68,8 @@ class Desk:
         self.catalogue = Catalogue(settings, board, self._list_local)
         self.answers: set[AnswerResponse] = set()
         """Under way."""
+        self.hang_up: Callable[[Scope], None] = lambda scope: None
+        """Breaks off the connection of a request, with what has not been taken of it. Whoever has sockets sets it."""
         self._loading = False
 
     async def answer(

@@ -9,6 +9,7 @@ import socket
 import threading
 
 import uvicorn
+from starlette.types import Scope
 
 from engine.client import EngineClient
 from engine.serve.application import build_application
@@ -27,6 +28,7 @@ class Running(uvicorn.Server):
     ) -> None:
         built = build_application(client, settings, board, observers)
         self._desk = built.desk
+        self._desk.hang_up = self._hang_up
         super().__init__(
             uvicorn.Config(
                 built.app,
@@ -64,6 +66,12 @@ class Running(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
+
+    def _hang_up(self, scope: Scope) -> None:
+        """uvicorn tells nobody whose connection a request came by; its other end is at one address alone."""
+        for connection in list(self.server_state.connections):
+            if connection.client == scope["client"]:
+                connection.transport.abort()
 
     def _drain(self, patience_s: float) -> None:
         self._desk.admission.close()

@@ -102,6 +102,16 @@ class Live:
             while admission.running or admission.waiting or admission.side or self.desk.answers or self._tasks(me):
                 await asyncio.sleep(0.002)
 
+    def connections_gone(self):
+        """Waits until no client has one any more."""
+
+        async def gone():
+            async with asyncio.timeout(PATIENCE_S):
+                while self.server._running.server_state.connections:
+                    await asyncio.sleep(0.002)
+
+        self.on_loop(gone())
+
     def _tasks(self, me):
         """All but the server's own and the one that looks."""
         return [task for task in asyncio.all_tasks() if task is not me and "serve" not in repr(task.get_coro())]
