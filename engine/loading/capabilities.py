@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.api.events import Modality
 from engine.api.model_facts import Capabilities
+from engine.constrain.thinking_markers import find_thinking
 from engine.models.base import Family
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _template(family: Family, tokenizer: "TokenizerWrapper") -> str:
 
 def _thinks(template: str, tokenizer: "TokenizerWrapper") -> bool:
     """Markers in the vocabulary alone say little: whole series share one."""
+    markers = find_thinking(tokenizer, template)
     if not template:
-        return tokenizer.has_thinking
-    return _THINKING_OPTION in template or (tokenizer.has_thinking and tokenizer.think_start in template)
+        return markers is not None
+    return _THINKING_OPTION in template or (markers is not None and markers.start in template)

@@ -12,8 +12,9 @@ from engine.constrain.calls import Calls
 from engine.constrain.grammars import Form
 from engine.constrain.spelling import Spelling, control_words
 from engine.constrain.thinking import ThinkingBlock
+from engine.constrain.thinking_markers import find_thinking
 from engine.run.text import TextStream
-from engine.run.thinking import ThinkingBudget, find_thinking
+from engine.run.thinking import ThinkingBudget
 from engine.run.tools import (
     NO_FORMAT,
     CallReader,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from engine.run.thinking import ThinkingMarkers
+from engine.constrain.thinking_markers import ThinkingMarkers
 from engine.run.tools import CUT, Call, CallReader
 
 

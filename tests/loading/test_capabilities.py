@@ -20,7 +20,10 @@ def family(**options):
 
 
 def found(template="", think_start=None, *, has_senses=True, **options):
-    tokenizer = SimpleNamespace(chat_template=template, has_thinking=think_start is not None, think_start=think_start)
+    has_thinking, end = think_start is not None, think_start and think_start.replace("<", "</")
+    tokenizer = SimpleNamespace(
+        chat_template=template, has_thinking=has_thinking, think_start=think_start, think_end=end, get_vocab=dict
+    )
     return capabilities(family(**options), tokenizer, has_senses=has_senses)
 
 
@@ -75,6 +78,10 @@ def test_the_familys_template_stands_in_for_none():
         ("{{ messages }}", "<think>", False),
         ("{{ messages }}<think>", None, False),
         ("", "<think>", True),
+        # Granite's: words of several tokens, and a variable of another name.
+        ("{% if thinking %}Write your thoughts between <think></think>.{% endif %}", None, True),
+        ("{{ '<|channel|>analysis<|message|>' }}", None, True),
+        ("Answer in [THINK] and [/THINK].", None, True),
     ],
 )
 def test_thinking_wants_a_template_that_speaks_of_it(template, think_start, thinks):

@@ -8,10 +8,11 @@ import pytest
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest
 from engine.api.settings import SamplingSettings
+from engine.constrain.thinking_markers import HARMONY, ThinkingMarkers, find_thinking
 from engine.run.answer import AnswerForm
 from engine.run.sampler import Sampler
 from engine.run.text import Piece, TextStream
-from engine.run.thinking import HARMONY, ThinkingBudget, ThinkingMarkers, find_thinking
+from engine.run.thinking import ThinkingBudget
 
 MARKERS = ThinkingMarkers("<think>", "</think>")
 OPEN = ThinkingMarkers("<think>", "</think>", open=True)

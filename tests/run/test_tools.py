@@ -10,9 +10,9 @@ from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, Message, RenderedPrompt, Role, Text
 from engine.api.response_format import JsonSchema
 from engine.api.tools import Tool, ToolCall, ToolChoice, ToolResult
+from engine.constrain.thinking_markers import ThinkingMarkers
 from engine.run.answer import AnswerForm
 from engine.run.text import Piece, TextStream
-from engine.run.thinking import ThinkingMarkers
 from engine.run.tools import CUT, NO_FORMAT, STRANGE, UNREADABLE, Call, CallReader, ToolFormat
 
 WEATHER = Tool(
