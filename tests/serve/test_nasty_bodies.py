@@ -7,6 +7,8 @@ import json
 import pytest
 
 from engine.api.request import CountTokens, EmbedRequest, GenerateRequest
+from engine.serve.media.policy import MediaPolicy
+from engine.serve.settings import MediaRules
 from engine.serve.wire import body as wire_body
 from tests.fake_engine import finish
 from tests.serve.world import open_world
@@ -217,6 +219,31 @@ def test_of_names_that_come_twice_the_last_counts():
     body = '{"messages":[{"role":"user","content":"first"}],"messages":[{"role":"user","content":"last"}]}'
     [asked] = ask_all([("/v1/chat/completions", body)], lambda answer, route: None)[-1:]
     assert asked.prompt[-1].text == "last"
+
+
+WORDS = {
+    "Content-Type: application/json": ("/v1/chat/completions", {}, {"content-type": "text/plain"}),
+    "data: and its media type": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},
+        {},
+    ),
+    "several answers": ("/generate", {"prompt": "x", "n": 2}, {}),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_our_own_words_are_not_taken_for_the_client_s(words):
+    route, body, headers = WORDS[words]
+
+    async def main():
+        async with open_world(SCRIPTS, settle=MediaPolicy(MediaRules()).settle) as world:
+            answer = await world.http.post(route, json=body, headers=headers)
+            assert 400 <= answer.status_code < 500
+            assert words in answer.json()["error"]["message"]
+            assert "…" not in answer.json()["error"]["message"]
+
+    asyncio.run(main())
 
 
 def test_what_is_expected_is_said():

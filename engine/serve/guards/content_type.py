@@ -18,7 +18,7 @@ class ContentTypeGuard:
         if scope["type"] == "http" and has_body(scope) and not _is_json(values_of(scope, b"content-type")):
             error = Refused(
                 "The body is not declared to be JSON.",
-                "Send the header `Content-Type: application/json`.",
+                "Send the header Content-Type: application/json.",
                 status=415,
                 code="unsupported_media_type",
             )

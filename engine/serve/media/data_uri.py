@@ -23,7 +23,8 @@ def decode(uri: str, wanted: Wanted, room: int) -> bytes:
     # A text in some charset is no picture, whatever it says before that.
     if header is None or ";charset=" in header[2].lower():
         raise MediaError(
-            f"The {wanted.what} is not a data: URI in base64.", "Write data:, its media type, ;base64, and the content."
+            f"The {wanted.what} is not a data: URI in base64.",
+            "Begin with data: and its media type, then ;base64, a comma and the content.",
         )
     if not wanted.fits(header[1]):
         raise unfit(wanted)

@@ -85,10 +85,11 @@ class Body(BaseModel):
 
 def _depth(value: Any) -> int:
     """Level by level, since what is too deep cannot be gone into."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, Mapping | list)]:
+    depth, level = 0, [value] if isinstance(value, dict | list) else []
+    while level:
         depth += 1
-        level = [inner for each in level for inner in (each.values() if isinstance(each, Mapping) else each)]
+        inside = (inner for each in level for inner in (each.values() if isinstance(each, dict) else each))
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
     return depth
 
 

@@ -31,7 +31,7 @@ class GenerateBody(AnswerBody, ThinkingBody, FormBody):
 def generate_request(body: GenerateBody, *, tenant: str) -> GenerateRequest:
     """Raises `Refused` or `RequestError` for what is not supported or contradicts itself."""
     if (body.n or 1) > 1:
-        raise not_supported("n", "Use /v1/chat/completions for several answers.")
+        raise not_supported("n", "Ask for several answers at the route of chat completions.")
     media = [
         make(source)
         for make, given in ((Image, body.image), (Audio, body.audio), (Video, body.video))
