@@ -187,7 +187,9 @@ class ConstraintLimits:
 class SpeculationSettings:
     """Guesses ahead of the model, checked several at a time: they change how fast an answer comes, and not the answer.
 
-    They are made where one answer is under way alone, and where a model's caches can be taken back."""
+    They are made where one answer is under way alone, and where a model's caches can be taken back. Beside another they
+    would have to be right three times in four to gain anything: on a CPU, a step of two answers took 2.7 times as long
+    with four guesses each, and 3.7 times behind 1,000 tokens, as every guess that is wrong moves a row of the cache."""
 
     lookup: bool = True
     """Guess that what was said before is repeated, in answers of a low temperature. A draft model guesses instead where
