@@ -33,8 +33,8 @@ class Server:
         *,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
-        """`observers` hear of each request once it is over, on the server's thread. `on_lost` is called there should the
-        server end without having been stopped; it has to be stopped all the same."""
+        """`observers` hear of each request once it is over, on the server's thread. `on_lost` is called there if the
+        server ends without having been stopped; it has to be stopped all the same."""
         self.settings = settings
         self.board = Board()
         self.address = ""
