@@ -66,6 +66,8 @@ class Limits:
     """Media of all of them, as they came."""
     max_body_bytes: int = 64_000_000
     """Of one request."""
+    max_body_values: int = 1_000_000
+    """Numbers, texts and so on in one request; about, as commas in a text count as well."""
     max_reading_bytes: int = 256_000_000
     """Of all requests that are being read."""
     queue_s: float = 120.0

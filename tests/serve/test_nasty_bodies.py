@@ -214,6 +214,19 @@ def test_what_is_nested_as_deep_as_may_be_is_answered():
     ask_all(usual, answered)
 
 
+def test_what_is_made_of_too_many_values():
+    """Reading those would keep everybody else waiting; of one long text it does not."""
+
+    async def main():
+        async with open_world(SCRIPTS, limits={"max_body_values": 1000}) as world:
+            for value, status in (([0] * 1100, 413), ([[]] * 1100, 413), ([0] * 900, 200), ("x" * 100_000, 200)):
+                for route, body in RIGHT.items():
+                    answer = await world.http.post(route, json=body | {"unheard_of": value})
+                    assert answer.status_code == status, (route, answer.text)
+
+    asyncio.run(main())
+
+
 def test_of_names_that_come_twice_the_last_counts():
     """As in JavaScript and Python: whoever checks a body before it comes here reads the same."""
     body = '{"messages":[{"role":"user","content":"first"}],"messages":[{"role":"user","content":"last"}]}'
