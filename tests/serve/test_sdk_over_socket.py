@@ -435,6 +435,19 @@ def test_a_body_that_is_too_large_is_told_so(live):
                 claude.messages.create(model="starter", max_tokens=5, messages=long)
 
 
+@pytest.mark.parametrize(("key", "status"), [(KEY, 413), ("not-the-key-of-these-tests", 401)])
+def test_a_refusal_reaches_a_client_that_reads_only_once_it_has_sent_all(key, status):
+    """As JavaScript's `fetch` and many others do. Closing the connection would reset it."""
+    with scripted(limits={"max_body_bytes": 100_000}) as live:
+        for _ in range(3):
+            told, _, data = live.raw(
+                "POST", "/v1/chat/completions", b"[" + b" " * 30_000_000 + b"]", authorization=f"Bearer {key}"
+            )
+            assert told == status
+            assert json.loads(data)["error"]["code"] in ("request_too_large", "invalid_api_key")
+        live.nothing_left()
+
+
 def test_a_key_that_is_wrong_is_told_so_whatever_was_sent_with_it():
     with scripted() as live:
         long = [{"role": "user", "content": "x" * 30_000_000}]

@@ -44,7 +44,8 @@ class BodySizeGuard:
                 await refuse(scope, receive, send, slow, _CLOSE)
                 return
             except Refused as error:
-                await refuse(scope, receive, send, error, _CLOSE)
+                # The connection stays: closed under a client that is still sending, it would take the answer with it.
+                await refuse(scope, receive, send, error)
                 return
             if body.left:
                 return
