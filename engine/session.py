@@ -31,7 +31,7 @@ from engine.loading.buffers import prompt_buffers
 from engine.loading.checkpoint import Checkpoint, materialise, prepare
 from engine.loading.fingerprint import fingerprint
 from engine.loading.footprint import LayerCache, measure_caches
-from engine.loading.memory import preflight, slice_bytes
+from engine.loading.memory import MOST_FOR_A_SLICE, SLOW_DEVICES_SLICE, preflight, slice_bytes
 from engine.loading.pairing import check_pair
 from engine.models.grounding.question import Question
 from engine.run.answer import AnswerForm
@@ -229,13 +229,14 @@ class Opening:
 
     def _room(self, layers: Sequence[LayerCache], free: Callable[[], int], leftovers: Sequence[GivesWay]) -> Room:
         cache, model, device = self.settings.cache, self.checkpoint.model, self.device
-        model.tower_bytes = slice_bytes(self.settings, free())
+        is_fast = device.kind is DeviceKind.METAL
+        model.tower_bytes = slice_bytes(self.settings, free(), MOST_FOR_A_SLICE if is_fast else SLOW_DEVICES_SLICE)
         prompts = prompt_buffers(
             self.checkpoint.config,
             model.tower_bytes,
             cache.prefill_step_size,
             together=model.sees_tiles_together,
-            has_fused_attention=device.kind is DeviceKind.METAL,
+            has_fused_attention=is_fast,
         )
         padded = can_be_rows(compress(model.make_cache(cache.max_kv_size), cache))
         return Room(layers, prompts, free, mx.get_active_memory, leftovers, cache.max_kv_bytes, padded=padded)

@@ -215,7 +215,8 @@ class EngineSettings:
     """Bytes a model and its caches may take; `None` asks the device."""
     tower_bytes: int | None = None
     """Bytes a layer of a tower may hold on its way through a picture, of those that see one at its own shape; of a
-    larger one it sees some patches at a time. `None` is an eighth of what is free beside the weights, 1 GiB at most."""
+    larger one it sees some patches at a time. `None` is an eighth of what is free beside the weights, 1 GiB at
+    most and a quarter of that on a CPU."""
     max_running: int = 8
     """Sequences that decode at the same time."""
     max_waiting: int = 256

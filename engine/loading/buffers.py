@@ -19,7 +19,7 @@ from engine.models.towers.slices import LayerSizes
 NUMBER = 4
 """Bytes."""
 
-OF_A_VALUE = 24
+OF_A_VALUE = 64
 """Numbers held for each value of a picture in towers that do not cut it into patches, whose first maps are large."""
 
 FUSED = (64, 80, 128)
@@ -55,7 +55,9 @@ class TowerBuffers:
             inner = first_of(vision, "intermediate_size", "mlp_dim", "vt_intermediate_size") or 4 * width
             heads = first_of(vision, "num_attention_heads", "num_heads", "attention_heads", "vt_num_attention_heads")
             layer = LayerSizes(width, inner, heads or max(width // 64, 1))
-        return cls(layer, patch, first_of(vision, "image_size") or USUAL_SIDE, sliced_at, together)
+        prepared = vision.get("preprocess")
+        side = first_of(vision, "image_size") or first_of(prepared if isinstance(prepared, Mapping) else {}, "size")
+        return cls(layer, patch, side or USUAL_SIDE, sliced_at, together)
 
     @property
     def usual(self) -> int:

@@ -22,6 +22,9 @@ STATED_CONTEXT = 4096
 MOST_FOR_A_SLICE = 1 << 30
 """Bytes: beyond it a tower is no faster, and keeps others waiting for longer."""
 
+SLOW_DEVICES_SLICE = 1 << 28
+"""The same for a CPU, where what takes a GiB takes seconds."""
+
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -57,9 +60,9 @@ def estimate(
     return Need(weight_bytes, cache, tower.usual if tower else 0, tokens)
 
 
-def slice_bytes(settings: EngineSettings, free: int) -> int:
+def slice_bytes(settings: EngineSettings, free: int, most: int = MOST_FOR_A_SLICE) -> int:
     """What a layer of a tower may hold where so many bytes are free beside the weights."""
-    return min(max(free // 8, 1), MOST_FOR_A_SLICE) if settings.tower_bytes is None else settings.tower_bytes
+    return min(max(free // 8, 1), most) if settings.tower_bytes is None else settings.tower_bytes
 
 
 def preflight(checkpoint: "Checkpoint", free: int, settings: EngineSettings) -> None:

@@ -70,7 +70,7 @@ class VisionLanguageModel(nn.Module):
     language_model: nn.Module
     """An mlx-lm `Model`: `(ids (B, L), cache, input_embeddings=(B, L, D)) -> logits (B, L, V)`."""
 
-    tower_bytes: int = 1 << 30
+    tower_bytes: int = 1 << 28
     """What a layer of a tower may hold on its way through a picture, of those that see one at its own shape: of a
     larger one it sees some patches at a time."""
 

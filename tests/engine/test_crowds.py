@@ -4,15 +4,16 @@ import threading
 
 import pytest
 
-from engine.api.events import Failed, Finished, FinishReason, Progress, Stage, TextDelta
-from engine.api.request import GenerateRequest, LoadModel, Message, Priority, Role, Text
+from engine.api.events import Failed, Finished, FinishReason, TextDelta
+from engine.api.request import LoadModel, Priority
 from engine.api.response_format import Regex
 from engine.api.settings import CacheSettings, EngineSettings, SamplingSettings
 from engine.constrain.constraint import GrammarConstraint
 from engine.run.rows import Rows
 from engine.run.text import TextStream
 from engine.session import Session
-from tests.recording import Recorder, ask
+from tests.engine.crowd import Crowd
+from tests.recording import ask
 from tests.scripted import scripted
 
 CHUNK = 16
@@ -22,57 +23,6 @@ LETTERS = SamplingSettings(logit_bias=((ord("a") - ord("!"), 100.0),))
 """A letter is a whole character: no token is held back for the next."""
 BIAS = SamplingSettings(logit_bias=((0, 1.0),))
 """What marks a request for the tests that break one among several."""
-
-
-class Crowd:
-    """Requests with names, at set turns, and one diary of all that is heard."""
-
-    def __init__(self, host):
-        self._host = host
-        self._ids = {}
-        self.recorders = {}
-        self.diary = []
-        """(turn, name, event)"""
-
-    def ask(self, name, size=1, *, turn=0, **options):
-        """`size` letters of a question. `turn` counts from now."""
-        options.setdefault("max_tokens", 6)
-        # Of letters of its own, so that no two begin alike.
-        request = GenerateRequest((Message(Role.USER, (Text(name[0] * size),)),), **options)
-        self.recorders[name] = Recorder()
-        self.at(turn, lambda: self._ids.update({name: self._host.client.submit(request, self._hear(name))}))
-
-    def cancel(self, name, *, turn):
-        self.at(turn, lambda: self._host.client.cancel(self._ids[name]))
-
-    def at(self, turn, act):
-        self._host.script.at(self._host.script.turn + turn, act)
-
-    def play(self):
-        """All ends by name."""
-        self._host.script.play()
-        return {name: recorder.end() for name, recorder in self.recorders.items()}
-
-    def _hear(self, name):
-        def hear(events):
-            self.recorders[name](events)
-            self.diary += [(self._host.script.turn, name, event) for event in events]
-
-        return hear
-
-    def order(self, kind):
-        """The names in the order in which each first had an event of this kind."""
-        return list(dict.fromkeys(name for _, name, event in self.diary if isinstance(event, kind)))
-
-    def turns(self, name, kind):
-        return [turn for turn, who, event in self.diary if who == name and isinstance(event, kind)]
-
-    def prefilled(self, name):
-        return [(turn, e.done) for turn, who, e in self.diary if who == name and isprefill(e)]
-
-
-def isprefill(event):
-    return isinstance(event, Progress) and event.stage is Stage.PREFILL
 
 
 @pytest.fixture
