@@ -13,7 +13,8 @@ from engine.api.errors import InternalError, RequestError
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-_TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
+_NOT_ALLOWED = "doesn't satisfy the grammar"
+"""What llguidance says of a token; of itself, it says that something was too much."""
 
 
 class Constraint(Protocol):
@@ -68,10 +69,12 @@ class GrammarConstraint:
 
     def mask(self, size: int, drawn: mx.array | None = None) -> mx.array:
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        self._check()
         # A model may have more tokens than its tokenizer, and the other way round.
         allowed = np.unpackbits(bits, count=size, bitorder="little")
-        if not allowed.any():
+        is_stuck = self._matcher.stop_reason() == "NoExtensionBias"
+        if not is_stuck:
+            self._check()
+        if is_stuck or not allowed.any():
             raise RequestError(
                 "The answer cannot go on in the form that was asked for with the tokens that the model has.",
                 "Make the form wider.",
@@ -92,11 +95,11 @@ class GrammarConstraint:
     def _check(self) -> None:
         if not self._matcher.is_error():
             return
-        reason = self._matcher.get_error().partition("\n")[0]
-        if self._matcher.stop_reason() in _TOO_COMPLEX:
-            raise RequestError(
-                f"The form of the answer takes too much work to be held: {reason}.",
-                "Make the schema, the regular expression or the grammar simpler.",
-                code="format_too_complex",
-            )
-        raise InternalError(f"A token was drawn that the form of the answer does not allow: {reason}.")
+        reason = self._matcher.get_error().partition("\n")[0].rstrip(".")
+        if _NOT_ALLOWED in reason:
+            raise InternalError(f"A token was drawn that the form of the answer does not allow: {reason}.")
+        raise RequestError(
+            f"The form of the answer takes too much work to be held: {reason}.",
+            "Make the schema, the regular expression or the grammar simpler.",
+            code="format_too_complex",
+        )

@@ -22,6 +22,7 @@ _MOST_LEXER_STATES = 50_000
 """Of 1-2 kB each."""
 _ANY_OBJECT = '{"type":"object"}'
 _EMBEDDED = re.compile(r"%json\s*(?=\{)")
+_LONGEST_GIST = 200
 _TEMPERATURE = re.compile(r"^\s*\w+\[[^\]]*\btemperature\s*=", re.MULTILINE)
 
 
@@ -132,4 +133,5 @@ def _gist(reason: str) -> str:
     """Of a message that may draw its place with characters, and list all tokens of a model."""
     lines = [line.strip() for line in reason.splitlines()] or [""]
     found = next((line for line in lines if line.startswith("error:")), lines[0])
-    return found.removeprefix("error:").partition("; following")[0].strip().rstrip(".")
+    gist = found.removeprefix("error:").partition("; following")[0].strip().rstrip(".")
+    return gist if len(gist) <= _LONGEST_GIST else f"{gist[:_LONGEST_GIST]}…"
