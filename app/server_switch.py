@@ -149,11 +149,18 @@ def _settings(options: ServerOptions, key: str) -> "ServeSettings":
     )
 
 
+_REFUSED = {401: "without the right key", 403: "not let in", 404: "no such route"}
+
+
 def _line(entry: "LogEntry") -> RequestLine:
+    from engine.serve.request_log import UNKNOWN_ROUTE
+
+    # What was refused at the door came to no route.
+    route = _REFUSED.get(entry.status, "refused") if entry.route == UNKNOWN_ROUTE else entry.route
     return RequestLine(
         at=entry.time,
         client=entry.client,
-        route=f"{entry.method} {entry.route}",
+        route=f"{entry.method} {route}",
         status=entry.status,
         prompt_tokens=entry.usage.prompt_tokens,
         completion_tokens=entry.usage.completion_tokens,

@@ -147,7 +147,10 @@ class _TableView(QTableView):
         super().resizeEvent(event)
 
     def fit(self, rows: int) -> None:
-        """As high as there are lines, up to a few."""
+        """As high as there are lines, up to a few; as wide as what they say, which Qt looks at by itself only once."""
+        for column in Column:
+            if column is not Column.ROUTE:
+                self.resizeColumnToContents(column)
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + min(rows, _MOST_ROWS) * _ROW_HEIGHT + 4)
 
 

@@ -1,6 +1,7 @@
 """The page of the local API in the whole app: what a person does there, and what they then see."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
@@ -238,6 +239,16 @@ def test_requests_are_listed_as_they_come(app, page, qtbot):
     requests.clear_button.click()
     assert requests.nothing.isVisible()
     assert requests.model.rowCount() == 0
+
+
+def test_columns_grow_with_what_comes_later(app, page, qtbot):
+    turn_on(app, qtbot)
+    serve(app, qtbot, RequestLine(time.time(), "10.0.0.7", "GET /v1/models", 200, 0, 0, 3.0))
+    serve(app, qtbot, replace(line(96), prompt_tokens=120_034))
+    view = page.requests.view
+    for column in Column:
+        if column is not Column.ROUTE:
+            assert view.columnWidth(column) >= view.sizeHintForColumn(column), column
 
 
 def test_the_list_is_as_long_as_the_log_and_the_selection_stays_with_its_line(app, page, qtbot):

@@ -231,7 +231,7 @@ def test_the_real_server_lets_in_whoever_has_the_key_and_says_so(open_server, qt
     qtbot.waitUntil(lambda: len(server.lines) == 2)
     refused = server.lines[1]
     assert (refused.client, refused.status) == ("127.0.0.1", 401)
-    assert refused.route.startswith("GET ")
+    assert refused.route == "GET without the right key"
 
 
 def test_the_real_server_is_told_of_pages_and_of_containers(open_server):
