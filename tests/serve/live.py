@@ -96,10 +96,16 @@ class Live:
         assert all(len(ends) == 1 for ends in self.client.ends.values())
 
     async def _emptied(self):
-        admission = self.desk.admission
-        me = asyncio.current_task()
+        admission, me = self.desk.admission, asyncio.current_task()
         async with asyncio.timeout(PATIENCE_S):
-            while admission.running or admission.waiting or admission.side or self.desk.answers or self._tasks(me):
+            while (
+                admission.running
+                or admission.waiting
+                or admission.side
+                or admission._of_tenant
+                or self.desk.answers
+                or self._tasks(me)
+            ):
                 await asyncio.sleep(0.002)
 
     def connections_gone(self):

@@ -11,13 +11,14 @@ import psutil
 
 from engine.api.events import Finished, FinishReason, TextDelta
 from engine.api.request import GenerateRequest
-from tests.fake_engine import USAGE, WAIT
+from tests.fake_engine import USAGE, WAIT, speak_until_cancelled
 from tests.serve.live import real_engine, scripted, serving
 from tests.serve.world import HEADERS, KEY, OTHER_KEY, PATIENCE_S, events_of
 
 CLIENTS = 64
 LETTERS = {"guided_regex": "[a-z]{16}"}
 LONG = {"guided_regex": "[a-z]{300}", "max_tokens": 400}
+QUESTION = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
 LIMITS = {"max_running": 6, "max_queue": 6, "max_per_key": 8, "keep_alive_s": 0.05}
 
 
@@ -182,6 +183,34 @@ def test_all_are_answered_where_there_is_room(tiny_llama):
     assert {(ending.kind, len(ending.text)) for ending in endings} == {("answered", 16)}
 
 
+def test_a_crowd_is_told_that_the_server_ends():
+    """All who wait for more of an answer, and none of them waits for ever."""
+    clients = 20
+
+    async def main(live):
+        limits = httpx2.Limits(max_connections=None)
+        began = [asyncio.Event() for _ in range(clients)]
+
+        async def listen(number):
+            async with http.stream("POST", "/v1/chat/completions", json=QUESTION, headers=HEADERS) as answer:
+                text = ""
+                async for piece in answer.aiter_text():
+                    text += piece
+                    began[number].set()
+                return text
+
+        async with httpx2.AsyncClient(base_url=live.base, limits=limits, timeout=PATIENCE_S) as http:
+            listening = [asyncio.ensure_future(listen(number)) for number in range(clients)]
+            await asyncio.gather(*(each.wait() for each in began))
+            await asyncio.to_thread(live.server.stop, 0)
+            return await asyncio.gather(*listening)
+
+    with scripted({GenerateRequest: speak_until_cancelled("Hello")}) as live:
+        texts = asyncio.run(main(live))
+        assert all(text.count('"stopping"') == 1 and text.endswith("data: [DONE]\n\n") for text in texts)
+        assert not live.client.open
+
+
 def never_reads(live, body):
     """A socket with little room, whose owner has sent a question and takes nothing."""
     deaf = socket.socket()
@@ -200,9 +229,6 @@ def talk_a_lot(request_id, request):
     for _ in range(400):
         yield TextDelta(request_id, "x" * 50_000)
     yield Finished(request_id, FinishReason.STOP, USAGE)
-
-
-QUESTION = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
 
 
 def test_one_that_never_reads_is_let_go_and_so_is_its_connection(caplog):
