@@ -14,6 +14,7 @@ from engine.constrain.calls import Calls, calls_grammar
 from engine.constrain.constraint import GrammarConstraint
 from engine.constrain.json_grammar import schema_grammar
 from engine.constrain.schema import check_schema, close_objects, places
+from engine.constrain.trial import try_out
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -23,6 +24,8 @@ _MOST_LEXER_STATES = 50_000
 _ANY_OBJECT = '{"type":"object"}'
 _EMBEDDED = re.compile(r"%json\s*(?=\{)")
 _LONGEST_GIST = 200
+_ENDLESS = re.compile(r'"(?:pattern|patternProperties|multipleOf)":|&|~|%regex')
+"""What is put together of several that have to hold at once takes a time that nobody can tell before."""
 _TEMPERATURE = re.compile(r"^\s*\w+\[[^\]]*\btemperature\s*=", re.MULTILINE)
 
 
@@ -35,6 +38,8 @@ def build_constraint(form: Form, tokenizer: "LLTokenizer", limits: ConstraintLim
     from llguidance import LLMatcher, LLParserLimits
 
     grammar = grammar_text(form, limits)
+    if _ENDLESS.search(grammar):
+        try_out(grammar, _MOST_LEXER_STATES, limits.compile_s)
     bounds = LLParserLimits(max_lexer_states=_MOST_LEXER_STATES, verbose_errors=False)
     matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=bounds)
     if matcher.is_error():
