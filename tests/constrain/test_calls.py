@@ -2,12 +2,15 @@
 
 import importlib
 import json
+from dataclasses import replace
 
 import jsonschema
 import mlx.core as mx
 import numpy as np
 import pytest
 
+from engine.api.errors import RequestError
+from engine.api.response_format import Choice, Grammar, JsonObject, JsonSchema, Regex
 from engine.api.settings import ConstraintLimits, SamplingSettings
 from engine.api.tools import Tool
 from engine.constrain.calls import Calls
@@ -17,6 +20,7 @@ from engine.constrain.reading import read_calls
 from engine.run.sampler import Sampler
 from engine.run.tools import openai_tools
 from tests.constrain.answering import play
+from tests.run.test_tools import WRITTEN
 
 LIMITS = ConstraintLimits()
 CONTROL = 258
@@ -70,6 +74,14 @@ WAYS = (
     "function_gemma",
 )
 TEMPLATES = {name: [""] for name in WAYS} | {"mistral": ["[ARGS]", ""], "glm47": ["</arg_key>\n", ""]}
+NATIVE = WRITTEN | {
+    "minimax_m2": '<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n'
+    '<parameter name="days">2</parameter>\n</invoke>\n</minimax:tool_call>',
+    "longcat": "<longcat_tool_call>get_weather\n<longcat_arg_key>city</longcat_arg_key>\n"
+    "<longcat_arg_value>Paris</longcat_arg_value>\n<longcat_arg_key>days</longcat_arg_key>\n"
+    "<longcat_arg_value>2</longcat_arg_value>\n</longcat_tool_call>",
+}
+"""As the models' templates have it; mlx-lm's parsers take more than that."""
 WRITINGS = [(name, template) for name in WAYS for template in TEMPLATES[name]]
 
 
@@ -147,3 +159,101 @@ def test_a_held_call_is_what_mlx_lm_reads(tiny, name):
         for block in blocks(form, said(tiny, form, seed, liking="\n,>")):
             found = parser(name).parse_tool_call(block, openai_tools(form.tools))
             assert (found if isinstance(found, list) else [found]) == read(name, form, block)
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_what_models_write_is_allowed(tiny, name):
+    written = NATIVE[name]
+    form = calls(name, "[ARGS]", (WEATHER, CLOCK), control={})
+    assert tiny.allows(form, written)
+    assert tiny.allows(form, f"\n\n{written}")
+    assert not tiny.allows(form, f"Well. {written}")
+    assert not tiny.allows(form, written.replace("get_weather", "get_whether"))
+    assert not tiny.allows(form, written.replace("2", "99")), "more days than the schema allows"
+
+
+@pytest.mark.parametrize("name", ["json_tools", "qwen3_coder", "kimi_k2", "minimax_m2", "pythonic", "mistral"])
+def test_several_calls_where_several_may_be_made(tiny, name):
+    form = calls(name, "[ARGS]", (WEATHER, CLOCK), control={})
+    once = NATIVE[name].removeprefix(form.start).removesuffix(form.end or "\0")
+    layout = form.layout
+    if layout.between is None:
+        twice = "\n".join((NATIVE[name], NATIVE[name]))
+    else:
+        one = once.removeprefix(layout.opening).removesuffix(layout.closing)
+        twice = f"{form.start}{layout.opening}{one}{layout.between}{one}{layout.closing}{form.end}"
+    assert tiny.allows(form, twice)
+    single = replace(form, several=False)
+    assert tiny.allows(single, NATIVE[name])
+    assert not tiny.allows(single, twice)
+
+
+def test_a_marker_that_is_a_control_token_is_that_token(tiny):
+    form = calls("json_tools", tools=(CLOCK,), control={"<tool_call>": CONTROL}, several=False)
+    constraint = tiny.constraint(form)
+    allowed = set(np.flatnonzero(np.array(constraint.mask(SIZE))[0]).tolist())
+    assert CONTROL in allowed
+    assert tiny.ids("<")[0] not in allowed
+    constraint.accept(CONTROL)
+    for token in tiny.ids('\n{"name": "get_time", "arguments": {}}\n</tool_call>'):
+        constraint.accept(token)
+    assert constraint.stopped
+
+
+OTHERWISE = {
+    "schema": (JsonSchema.of({"type": "object", "properties": {"a": {"type": "integer"}}}), '{"a":1}', '{"a":"x"}'),
+    "any object": (JsonObject(), '{"b": []}', "[]"),
+    "regular expression": (Regex("[a-d]{3}|x/y"), "x/y", "x/z"),
+    "choice": (Choice(("yes", "no")), "no", "maybe"),
+    "grammar": (Grammar('start: "go" (" " WHERE)+\nWHERE: "up" | "down"'), "go up down", "go home"),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("kind", OTHERWISE)
+def test_an_answer_may_be_a_call_or_have_its_form(tiny, name, kind):
+    otherwise, allowed, forbidden = OTHERWISE[kind]
+    alone = calls(name, "[ARGS]", (WEATHER, CLOCK), control={})
+    form = replace(alone, otherwise=otherwise)
+    assert tiny.allows(form, allowed)
+    assert not tiny.allows(form, forbidden)
+    assert not tiny.allows(alone, allowed)
+    if name in NATIVE:
+        assert tiny.allows(form, NATIVE[name])
+        assert not tiny.allows(form, NATIVE[name] + allowed)
+
+
+def one(**properties):
+    return Tool("strange", "", json.dumps({"type": "object", "properties": properties}))
+
+
+STRANGE = [
+    ("qwen3_coder", Tool("strange", "", '{"anyOf": [{"required": ["a"]}]}'), "'anyOf'"),
+    ("pythonic", Tool("strange", "", '{"required": ["a"]}'), "requires 'a'"),
+    ("glm47", Tool("strange", "", '{"additionalProperties": {"type": "string"}}'), "any name"),
+    ("minimax_m2", one(**{'a"b': {}}), "'a\"b'"),
+    ("gemma4", one(**{"a-b": {}}), "'a-b'"),
+    ("gemma4", one(a={"type": "string", "minLength": 2}), "'minLength' of a text"),
+    ("gemma4", one(a={"type": "array", "items": {"type": "null"}, "prefixItems": []}), "'prefixItems' of a list"),
+    ("gemma4", one(a={}), "nothing of its type"),
+    ("gemma4", one(a={"$ref": "#/$defs/none"}), "$ref"),
+    ("function_gemma", one(a={"type": "object"}), "the type 'object'"),
+    ("function_gemma", one(a={"type": "array", "items": {}}), "the type 'array'"),
+    ("json_tools", one(a={"not": {}}), "'not' at strange#/properties/a"),
+]
+
+
+@pytest.mark.parametrize(("name", "tool", "words"), STRANGE)
+def test_arguments_that_cannot_be_written_are_refused_by_name(tiny, name, tool, words):
+    with pytest.raises(RequestError) as caught:
+        tiny.constraint(calls(name, tools=(CLOCK, tool)))
+    assert words in caught.value.message
+    assert "strange" in caught.value.message
+    assert (caught.value.code, bool(caught.value.hint)) == ("unsupported_schema", True)
+
+
+def test_schemas_of_tools_are_held_to_the_limits(tiny):
+    tool = Tool("large", "", json.dumps({"type": "object", "title": "x" * 500}))
+    with pytest.raises(RequestError, match="tool large has") as caught:
+        build_constraint(calls("json_tools", tools=(tool,)), tiny.tokens, ConstraintLimits(max_schema_bytes=300))
+    assert caught.value.code == "format_too_large"
