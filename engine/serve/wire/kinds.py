@@ -13,7 +13,39 @@ from engine.serve.failures import Refused
 from engine.serve.wire.body import invalid
 
 OTHER = "other"
-_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ENDINGS = re.compile(r"(_\d{8}|_call|_call_output|_tool_result)$")
+_WORDS = frozenset(
+    (
+        "audio",
+        "base64",
+        "bash",
+        "code_execution",
+        "code_interpreter",
+        "computer",
+        "computer_use_preview",
+        "container_upload",
+        "custom",
+        "document",
+        "file",
+        "file_search",
+        "image_generation",
+        "input_audio",
+        "input_file",
+        "local_shell",
+        "mcp",
+        "memory",
+        "search_result",
+        "server_tool_use",
+        "text_editor",
+        "tool_reference",
+        "url",
+        "web_fetch",
+        "web_search",
+        "web_search_preview",
+    )
+)
+"""Types that these protocols have: their own words, which are no secret of the client's.
+Without the endings that further ones have."""
 
 
 class Other(BaseModel):
@@ -37,6 +69,6 @@ def among(known: Collection[str]) -> Callable[[Any], str]:
 
 
 def unsupported(field: str, what: str, kind: str, known: str) -> Refused:
-    """`kind` is the client's own word; what is no word is not said again."""
-    told = f"of the type {kind}" if _WORD.fullmatch(kind) else "of a type that is not known"
+    """`kind` is what the client wrote: said again where it is the protocol's word, and not where it may be anything."""
+    told = f"of the type {kind}" if _ENDINGS.sub("", kind) in _WORDS else "of a type that is not known"
     return invalid(field, f"has {what} {told}, which is not supported", f"Supported: {known}.")

@@ -151,6 +151,12 @@ def test_blocks_that_are_not_supported_are_refused_by_name(block, named):
         turns(user(block))
 
 
+def test_a_word_of_the_clients_own_is_not_said_again():
+    with pytest.raises(Refused) as refused:
+        turns(user({"type": "hunter2"}))
+    assert "hunter2" not in str(refused.value)
+
+
 def test_an_answer_cannot_be_begun_for_the_model():
     with pytest.raises(Refused, match="continued"):
         turns(*HELLO, {"role": "assistant", "content": "{"})
