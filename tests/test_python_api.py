@@ -17,7 +17,7 @@ from engine import apply_chat_template, batch_generate, generate, load, load_con
 from engine.api.errors import EngineError, MediaError, RequestError
 from engine.api.response_format import Choice
 from engine.api.settings import EngineSettings
-from engine.api.tools import Tool
+from engine.api.tools import Tool, ToolChoice
 from engine.loading.tiny import write_tiny_smolvlm
 from engine.python.loading import Processor
 from engine.python.request import answer_request, images_of
@@ -335,6 +335,15 @@ def test_a_budget_and_tools_are_part_of_the_request(text_model):
     request = answer_request("generate", text_model[1], "x", None, None, options)
     assert request.thinking_budget == 3
     assert request.tools == (Tool("get_time", "d", '{"type": "object"}'),)
+
+
+@pytest.mark.parametrize("choice", [*ToolChoice, "get_time"])
+def test_a_choice_of_tools_is_part_of_the_request(choice, text_model):
+    word = choice if isinstance(choice, str) else choice.value
+    for given in (choice, word):
+        request = answer_request("generate", text_model[1], "x", None, None, {"tools": [CLOCK], "tool_choice": given})
+        assert request.tool_choice == choice
+    assert answer_request("generate", text_model[1], "x", None, None, {}).tool_choice is ToolChoice.AUTO
 
 
 def test_a_single_message(text_model):

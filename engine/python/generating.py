@@ -33,7 +33,8 @@ def generate(
     """The whole answer. `options`: max_tokens, stop, the fields of `SamplingSettings`, response_format (see
     `engine.api.response_format`), top_logprobs (how many of the likeliest tokens come with each), resize_shape (height
     and width that pictures and frames are first scaled to fit into), thinking_budget in tokens, tools (the same that
-    `apply_chat_template` got: their calls are then told from the text), and of clips fps and max_frames."""
+    `apply_chat_template` got: their calls are then told from the text), tool_choice (auto, none, required, or the name
+    of the tool that has to be called), and of clips fps and max_frames."""
     request = answer_request("generate", processor, prompt, image, video, options | {"audio": audio})
     reply = Reply()
     with Exchange(model.client, request) as exchange:

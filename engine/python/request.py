@@ -13,7 +13,7 @@ from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, Image, MediaPart, RenderedPrompt, Video
 from engine.api.response_format import ResponseFormat
 from engine.api.settings import SamplingSettings
-from engine.api.tools import Tool
+from engine.api.tools import Tool, ToolChoice
 from engine.attachment import image_part, video_part
 from engine.python.loading import Processor
 from engine.python.refusal import OF_GENERATING, refuse
@@ -51,6 +51,7 @@ def answer_request(
         kind = type(response_format).__name__
         raise TypeError(f"{function}() takes a response_format of engine.api.response_format, not {kind}")
     tools = tuple(map(Tool.from_openai, options.pop("tools", None) or ()))
+    tool_choice = _choice(options.pop("tool_choice", ToolChoice.AUTO))
     refuse(function, options, OF_GENERATING)
     images, clips = images_of(image), clips_of(video, clip_options)
     for media, marker, kind in ((images, processor.marker, "image"), (clips, processor.clip_marker, "video")):
@@ -71,7 +72,14 @@ def answer_request(
         resize_shape=_shape(resize_shape),
         thinking_budget=thinking_budget,
         tools=tools,
+        tool_choice=tool_choice,
     )
+
+
+def _choice(given: ToolChoice | str) -> ToolChoice | str:
+    """auto, none, required or the name of a tool."""
+    words = {choice.value: choice for choice in ToolChoice}
+    return words.get(given, given) if isinstance(given, str) else given
 
 
 def _in_order(
