@@ -36,9 +36,6 @@ class MediaRules:
     max_clip_bytes: int = 500_000_000
     max_total_bytes: int = 1_000_000_000
     """Of all media of one request."""
-    max_pixels: int = 100_000_000
-    max_duration_s: float = 3600.0
-    """Of a clip or a recording."""
     fetch_s: float = 20.0
     """How long one fetch may take, redirects included."""
     max_redirects: int = 3
