@@ -61,7 +61,9 @@ class Grants:
                 others = self._others(answer)
                 if self._room.fits(need, others):
                     break
-                if not others or self._room.never_fits(need, others):
+                if not others and self._room.fits_alone(need):
+                    break
+                if not others or self._room.never_fits(need):
                     raise refusal()
             answer.sequence.phase = Phase.ROOM
             yield None

@@ -239,7 +239,16 @@ class Opening:
             has_fused_attention=is_fast,
         )
         padded = can_be_rows(compress(model.make_cache(cache.max_kv_size), cache))
-        return Room(layers, prompts, free, mx.get_active_memory, leftovers, cache.max_kv_bytes, padded=padded)
+        return Room(
+            layers,
+            prompts,
+            free,
+            mx.get_active_memory,
+            leftovers,
+            cache.max_kv_bytes,
+            padded=padded,
+            settle=mx.synchronize,
+        )
 
     def _drafters(self) -> Drafters:
         settings = self.settings.speculation

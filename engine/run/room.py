@@ -74,8 +74,10 @@ class Room:
         max_kv_bytes: int | None,
         *,
         padded: bool = True,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        """`padded`: whether rows lie side by side in one array, each as long as the longest."""
+        """Made before anybody is answered. `padded`: whether rows lie side by side in one array, each as long as the
+        longest; `settle` waits until what has been launched is over, and what it took is free."""
         self._layers = tuple(layers)
         self._prompts = prompts
         self._free = free
@@ -83,6 +85,8 @@ class Room:
         self._leftovers = tuple(leftovers)
         self._max_kv_bytes = max_kv_bytes
         self._padded = padded
+        self._settle = settle
+        self._used_by_nobody = used()
 
     def bytes(self, tokens: int) -> int:
         """Of the caches of one sequence."""
@@ -95,24 +99,30 @@ class Room:
     def fits(self, need: Need, others: Iterable[Granted], tokens: int = 0) -> bool:
         """Whether `need` may be taken beside others, who may still take what they have been given. `tokens`: in its own
         caches already. Leftovers give way if that helps."""
+        others = list(others)
         everybody = [*others, Granted(need, tokens)]
         most = self._most(everybody)
         if self._max_kv_bytes is not None and most > self._max_kv_bytes:
             return False
         wanted = max(most - self._held(everybody), 0) + sum(granted.need.passing for granted in everybody)
-        if wanted > self._available():
+        if wanted > (self._available() if others or tokens else self._available_to_one()):
             return False
         for leftover in self._leftovers:
             if (missing := wanted - self._free()) > 0:
                 leftover.shrink(max(leftover.bytes - missing, 0))
         return wanted <= self._free()
 
-    def never_fits(self, need: Need, others: Iterable[Granted]) -> bool:
+    def never_fits(self, need: Need) -> bool:
         """Whether `need` would be too much even when all others have ended and nothing is left over."""
         kept = self._kept(need)
         if self._max_kv_bytes is not None and kept > self._max_kv_bytes:
             return True
-        return kept + need.passing > self._available() + self._held(others)
+        return kept + need.passing > self._available_to_one()
+
+    def fits_alone(self, need: Need) -> bool:
+        """The same as `fits` with nobody else there, after all that others launched is over."""
+        self._settle()
+        return self.fits(need, ())
 
     def refusal(self, need: Need, prompt: Prompt) -> MemoryRefused:
         """Of a prompt and the answer to it."""
@@ -189,8 +199,13 @@ class Room:
         """Bytes that are free, or would be if nothing were left over."""
         return self._free() + sum(leftover.bytes for leftover in self._leftovers)
 
+    def _available_to_one(self) -> int:
+        """The same once nobody else is answered. What is left over counts as it lies in memory, which may be more than
+        it says of itself."""
+        return max(self._available(), self._free() + self._used() - self._used_by_nobody)
+
     def _said_free(self, kept: int, passing: int) -> str:
-        free = max(self._available(), 0)
+        free = max(self._available_to_one(), 0)
         if self._max_kv_bytes is not None and kept > self._max_kv_bytes and kept + passing <= free:
             return f"{format_size(self._max_kv_bytes)} are allowed to answers"
         return f"{format_size(free)} are free"

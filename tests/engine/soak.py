@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image as PILImage
 
-from engine.api.request import GenerateRequest, Image, Message, Priority, Role, Text
+from engine.api.request import MOST_CHOICES, GenerateRequest, Image, Message, Priority, Role, Text
 from engine.api.response_format import Choice, JsonSchema, Regex
 from engine.api.settings import SamplingSettings
 from engine.loading.tiny import write_tiny_decoder, write_tiny_llama, write_tiny_smolvlm
@@ -92,6 +92,7 @@ def broken_requests(*, pictures: bool) -> tuple[Broken, ...]:
         Broken(_asks("long " * 120), "context_length_exceeded"),
         Broken(replace(whole, response_format=Regex("(unclosed")), "bad_format"),
         Broken(replace(whole, sampling=SamplingSettings(logit_bias=((100_000, 1.0),))), "bad_request"),
+        Broken(replace(whole, n=MOST_CHOICES, max_tokens=450), "not_enough_memory"),
     )
 
 

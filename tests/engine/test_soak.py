@@ -11,6 +11,8 @@ import logging
 import random
 import threading
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -21,7 +23,11 @@ from engine.api.events import Accepted, Failed, Finished, FinishReason, TextDelt
 from engine.api.request import GenerateRequest, LoadModel, ResetCaches
 from engine.api.settings import CacheSettings, EngineSettings, SpeculationSettings
 from engine.host import EngineHost
+from engine.run.prefill import Prefill
+from engine.run.rows import Rows
 from engine.run.sampler import Sampler
+from engine.schedule.scheduler import Scheduler
+from engine.schedule.sequence import Phase
 from tests.engine.soak import MODELS, Broken, broken_requests, draw_request, repetitive_request
 from tests.recording import Recorder, ask
 from tests.scripted import scripted
@@ -39,6 +45,9 @@ ALONE = EngineSettings(
     cache=CacheSettings(prefix_bytes=0, feature_bytes=0),
     speculation=SpeculationSettings(lookup=False),
 )
+HEADROOM = {"text": 900_000, "pictures": 900_000, "windows": 700_000, "recurrent": 550_000}
+"""Bytes beside the weights: more than any request takes that is to be answered, less than several of them."""
+RAN_OUT = "[metal::malloc] Attempting to allocate 64 bytes, more than there are."
 # Little of everything: prompts in many pieces, caches that are given up again and again, answers that wait.
 TIGHT = CacheSettings(
     prefill_step_size=32, max_kv_bytes=1 << 20, prefix_bytes=1 << 20, feature_bytes=20_000, disk_bytes=4 << 20
@@ -166,26 +175,68 @@ def test_all_are_answered_as_if_alone_and_nothing_is_left(kind, folder, lone, tm
     # What a test's log keeps of a sink's mistake holds all that was going on at the time.
     caplog.set_level(logging.CRITICAL, "fovea.engine")
     threads = set(threading.enumerate())
-    together = EngineSettings(max_running=6, max_waiting=1000, cache=replace(TIGHT, disk_dir=tmp_path / "disk"))
+    weights = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+    together = EngineSettings(
+        max_running=6,
+        max_waiting=1000,
+        memory_limit=memory() + weights + HEADROOM[kind],
+        cache=replace(TIGHT, disk_dir=tmp_path / "disk"),
+    )
     with scripted(monkeypatch, together) as host:
         assert isinstance(ask(host.client, LoadModel(str(folder))).end(), Finished)
         host.script.play()
         at_first = memory()
-        asked = write_script(host, lone, broken_requests(pictures=kind == "pictures"))
+        shortage = Shortage(monkeypatch)
+        asked = write_script(host, lone, broken_requests(pictures=kind == "pictures"), shortage)
         host.script.play()
         for arrival in asked:
             check(arrival)
-        check_that_all_of_it_was_met(asked, guesses=kind in GUESSED)
+        check_that_all_of_it_was_met(asked, shortage, guesses=kind in GUESSED)
         check_nothing_is_left(host, at_first)
     assert set(threading.enumerate()) <= threads
 
 
-def write_script(host, lone, broken):
+class Shortage:
+    """Memory that runs out where it is told to, and who waited for some meanwhile."""
+
+    def __init__(self, monkeypatch):
+        self.waited = False
+        self.hit = []
+        self._due = []
+        for owner, method in ((Prefill, "_forward"), (Rows, "step")):
+            monkeypatch.setattr(owner, method, self._hungry(getattr(owner, method), owner))
+        monkeypatch.setattr(Scheduler, "plan", self._watched(Scheduler.plan))
+
+    def due(self, owner):
+        self._due.append(owner)
+
+    def _hungry(self, whole, owner):
+        def hungry(instance, *arguments):
+            if owner in self._due:
+                self._due.remove(owner)
+                self.hit.append(owner)
+                raise RuntimeError(RAN_OUT)
+            return whole(instance, *arguments)
+
+        return hungry
+
+    def _watched(self, plan):
+        def watched(scheduler):
+            found = plan(scheduler)
+            self.waited |= any(sequence.phase is Phase.ROOM for sequence in found.held_up)
+            return found
+
+        return watched
+
+
+def write_script(host, lone, broken, shortage):
     """Bursts, now while others run and now after a pause, every third arrival disturbed in some way."""
     rng = random.Random(7)
     asked, turn = [], host.script.turn
     while len(asked) < REQUESTS:
         turn += rng.choice((0, 3, 40, 400))
+        if rng.random() < 0.2:
+            host.script.at(turn + 2, partial(shortage.due, rng.choice((Prefill, Rows))))
         for _ in range(rng.choice((1, 3, 24))):
             arrival = Asked(rng.choice(broken) if rng.random() < 0.08 else rng.choice(lone))
             if rng.random() < 0.08:
@@ -196,9 +247,10 @@ def write_script(host, lone, broken):
             host.script.at(turn, lambda arrival=arrival: submit(host.client, arrival))
             if rng.random() < 0.15:
                 host.script.at(turn + rng.randint(0, 60), lambda arrival=arrival: cancel(host.client, arrival))
-    # The last one is left alone, and can be guessed.
-    asked.append(Asked(lone[0]))
-    host.script.at(turn + 1000, lambda: submit(host.client, asked[-1]))
+    # The last ones are left alone: each that is broken, and one that can be guessed.
+    for number, expected in enumerate((*broken, lone[0])):
+        asked.append(Asked(expected))
+        host.script.at(turn + 1000 * (number + 1), partial(submit, host.client, asked[-1]))
     return asked
 
 
@@ -219,16 +271,16 @@ def check(arrival):
     else:
         assert [event for event in heard.events if event in heard.terminal] == [heard.events[-1]]
     end = heard.terminal[0] if heard.terminal else None
-    if isinstance(end, Failed):
+    if isinstance(end, Failed) and (isinstance(expected, Broken) or end.code != "out_of_memory"):
         assert isinstance(expected, Broken), end
-        assert end.code == expected.code
+        assert end.code in (expected.code, "out_of_memory")
         return
     if isinstance(expected, Broken):
         assert end is None or end.reason is FinishReason.CANCELLED, "what is broken cannot be answered"
         return
     for one, alone in zip(said(heard, expected.request.n), expected.choices, strict=True):
         check_choice(one, alone)
-    if end is not None and end.reason is not FinishReason.CANCELLED:
+    if isinstance(end, Finished) and end.reason is not FinishReason.CANCELLED:
         assert end.usage.completion_tokens == sum(len(alone.token_ids) for alone in expected.choices)
 
 
@@ -242,14 +294,17 @@ def check_choice(one, alone):
         assert (one.text, one.reason) == (alone.text, alone.reason)
 
 
-def check_that_all_of_it_was_met(asked, *, guesses):
+def check_that_all_of_it_was_met(asked, shortage, *, guesses):
     """A soak in which nothing happens proves nothing."""
     ends = [arrival.recorder.terminal[0] for arrival in asked if arrival.recorder.terminal]
     reasons = {end.reason for end in ends if isinstance(end, Finished)}
     assert reasons == {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED}
     assert {end.code for end in ends if isinstance(end, Failed)} == {
-        arrival.expected.code for arrival in asked if isinstance(arrival.expected, Broken)
+        "out_of_memory",
+        *(arrival.expected.code for arrival in asked if isinstance(arrival.expected, Broken)),
     }
+    assert shortage.waited
+    assert set(shortage.hit) == {Prefill, Rows}
     assert any(arrival.raised for arrival in asked)
     usages = [end.usage for end in ends if isinstance(end, Finished)]
     assert any(usage.cached_tokens for usage in usages)
@@ -274,8 +329,8 @@ def check_nothing_is_left(host, at_first):
     del arrays
     assert isinstance(ask(host.client, ResetCaches()).end(), Finished)
     host.script.play()
-    # MLX's compiled functions keep the numbers in them.
-    assert 0 <= memory() - at_first < 500
+    # MLX's compiled functions keep the numbers in them, however often they are called.
+    assert 0 <= memory() - at_first < 1000
 
 
 def arrays_of(caches):
