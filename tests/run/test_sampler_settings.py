@@ -161,5 +161,5 @@ def test_a_row_draws_the_same_whatever_others_draw(logits, other):
 def test_a_sampler_without_a_constraint_never_waits(logits):
     made = sampler(SamplingSettings(temperature=0.0))
     assert not made.waits
-    assert not made.stopped
+    assert not made.complete
     made.accept(3)
