@@ -7,6 +7,7 @@ import io
 import json
 import random
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
@@ -14,11 +15,25 @@ from PIL import Image as PILImage
 from engine.api.request import MOST_CHOICES, GenerateRequest, Image, Message, Priority, Role, Text
 from engine.api.response_format import Choice, JsonSchema, Regex
 from engine.api.settings import SamplingSettings
+from engine.api.tools import Tool, ToolChoice
 from engine.loading.tiny import write_tiny_decoder, write_tiny_llama, write_tiny_smolvlm
 from tests.tiny_decoders import CONFIGS
 
+
+def write_caller(folder: Path) -> Path:
+    """A text model that is told of tools, and of thinking where it is asked for."""
+    write_tiny_llama(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    told = "{% for tool in tools or [] %}{{ tool.function.name }}{% endfor %}{# <tool_call> <think> </think> #}"
+    asked = "{% if enable_thinking %}<think>{% endif %}"
+    path.write_text(json.dumps({**settings, "chat_template": told + settings["chat_template"] + asked}))
+    return folder
+
+
 MODELS = {
     "text": write_tiny_llama,
+    "calls": write_caller,
     "pictures": write_tiny_smolvlm,
     "windows": lambda folder: write_tiny_decoder(folder, "gemma3_text", **WINDOWS),
     "recurrent": lambda folder: write_tiny_decoder(folder, "qwen3_next", **RECURRENT),
@@ -36,6 +51,16 @@ FORMS = (
     REPETITION,
     Choice(("left", "right", "neither of them")),
     JsonSchema(json.dumps({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})),
+)
+CLOCK = Tool("now")
+LAMP = Tool("lamp", "", json.dumps({"type": "object", "properties": {"lit": {"type": "boolean"}}, "required": ["lit"]}))
+CALLING = (
+    {"tool_choice": ToolChoice.REQUIRED, "max_tokens": 120},
+    {"tool_choice": "now", "max_tokens": 110},
+    {"tool_choice": "lamp"},
+    {"response_format": FORMS[0], "max_tokens": 100},
+    {"response_format": FORMS[3], "tool_choice": ToolChoice.NONE},
+    {},
 )
 SAMPLING = (
     {"temperature": 0.0},
@@ -58,8 +83,19 @@ class Broken:
     code: str
 
 
-def draw_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
-    """Begins like many others, and is like none of them in the end."""
+def draw_request(rng: random.Random, *, pictures: bool, tools: bool) -> GenerateRequest:
+    """Begins like many others, and is like none of them in the end. With `tools` some are to be called, and thoughts
+    may come first."""
+    request = _draw_request(rng, pictures)
+    if tools and rng.random() < 0.5:
+        request = replace(request, tools=(CLOCK, LAMP), **rng.choice(CALLING))
+    if tools and rng.random() < 0.3:
+        thinks = (("enable_thinking", True),)
+        request = replace(request, template_options=thinks, thinking_budget=rng.choice((0, 3, 9)))
+    return request
+
+
+def _draw_request(rng: random.Random, pictures: bool) -> GenerateRequest:
     turns = [Message(Role.SYSTEM, (Text(SYSTEM * rng.choice((0, 1, 2))),))] if rng.random() < 0.7 else []
     for _ in range(rng.choice((0, 0, 1, 2))):
         turns += [_question(rng, pictures), Message(Role.ASSISTANT, (Text(rng.choice(TOPICS)),))]
@@ -77,11 +113,11 @@ def draw_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
     )
 
 
-def repetitive_request(rng: random.Random, *, pictures: bool) -> GenerateRequest:
+def repetitive_request(rng: random.Random, *, pictures: bool, tools: bool) -> GenerateRequest:
     """One whose answer can be guessed ahead of the model when it is alone."""
     sampling = SamplingSettings(temperature=0.0)
     changes = {"max_tokens": 24, "stop": (), "sampling": sampling, "response_format": REPETITION, "n": 1}
-    return replace(draw_request(rng, pictures=pictures), **changes)
+    return replace(_draw_request(rng, pictures), **changes)
 
 
 def broken_requests(*, pictures: bool) -> tuple[Broken, ...]:

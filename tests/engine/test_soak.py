@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from engine.api.events import Accepted, Failed, Finished, FinishReason, TextDelta
+from engine.api.events import Accepted, Failed, Finished, FinishReason, TextDelta, ThinkingDelta, ToolCallDelta
 from engine.api.request import GenerateRequest, LoadModel, ResetCaches
 from engine.api.settings import CacheSettings, EngineSettings, SpeculationSettings
 from engine.host import EngineHost
@@ -36,7 +36,7 @@ REQUESTS = 120
 """Asked of each model."""
 DIFFERENT = 24
 """Of them."""
-GUESSED = ("text", "pictures")
+GUESSED = ("text", "calls", "pictures")
 """Models whose caches can be taken back, so that guesses are made of what comes next."""
 SHAKEN = 1e-4
 """Of the largest logit; float32 leaves some 1e-6 of it."""
@@ -45,7 +45,7 @@ ALONE = EngineSettings(
     cache=CacheSettings(prefix_bytes=0, feature_bytes=0),
     speculation=SpeculationSettings(lookup=False),
 )
-HEADROOM = {"text": 900_000, "pictures": 900_000, "windows": 700_000, "recurrent": 550_000}
+HEADROOM = {"text": 900_000, "calls": 900_000, "pictures": 900_000, "windows": 700_000, "recurrent": 550_000}
 """Bytes beside the weights: more than any request takes that is to be answered, less than several of them."""
 RAN_OUT = "[metal::malloc] Attempting to allocate 64 bytes, more than there are."
 # Little of everything: prompts in many pieces, caches that are given up again and again, answers that wait.
@@ -61,6 +61,9 @@ class Said:
     token_ids: list[int]
     logprobs: list[float]
     text: str
+    thinking: str
+    calls: list[tuple[str, str]]
+    """Names and arguments."""
     reason: FinishReason | None
 
 
@@ -90,7 +93,7 @@ class Asked:
         def hear(events):
             self.heard_after |= self.raised
             self.recorder(events)
-            if self.cancel_at_text and any(isinstance(event, TextDelta) for event in events):
+            if self.cancel_at_text and any(isinstance(event, TextDelta | ThinkingDelta) for event in events):
                 client.cancel(events[0].request_id)
             if next(calls) == self.calls_until_raising:
                 self.raised = True
@@ -119,7 +122,7 @@ def lone(kind, folder):
         while len(found) < DIFFERENT:
             tried += 1
             draw = draw_request if found else repetitive_request
-            request = draw(rng, pictures=kind == "pictures")
+            request = draw(rng, pictures=kind == "pictures", tools=kind == "calls")
             answer = answered(host.client, request)
             if all(token_ids(shaken(host.client, request, seed)) == token_ids(answer) for seed in (1, 2)):
                 found.append(answer)
@@ -136,7 +139,8 @@ def answered(client, request):
 
 def said(recorder, count):
     """What was heard of each of the answers to a request so far."""
-    deltas = [event for event in recorder.events if isinstance(event, TextDelta)]
+    deltas = [event for event in recorder.events if isinstance(event, TextDelta | ThinkingDelta)]
+    calls = [event for event in recorder.events if isinstance(event, ToolCallDelta)]
     end = next((event for event in recorder.events if isinstance(event, Finished)), None)
     choices = []
     for number in range(count):
@@ -146,7 +150,9 @@ def said(recorder, count):
             Said(
                 [token.token_id for token in tokens],
                 [token.logprob for token in tokens],
-                "".join(delta.text for delta in own),
+                "".join(delta.text for delta in own if isinstance(delta, TextDelta)),
+                "".join(delta.text for delta in own if isinstance(delta, ThinkingDelta)),
+                [(call.name, call.arguments) for call in calls if call.choice == number],
                 # Stopped before the engine had so much as begun, it has no choices.
                 end.choices[number].reason if end and end.choices else None,
             )
@@ -191,7 +197,7 @@ def test_all_are_answered_as_if_alone_and_nothing_is_left(kind, folder, lone, tm
         host.script.play()
         for arrival in asked:
             check(arrival)
-        check_that_all_of_it_was_met(asked, shortage, guesses=kind in GUESSED)
+        check_that_all_of_it_was_met(asked, shortage, guesses=kind in GUESSED, calls=kind == "calls")
         check_nothing_is_left(host, at_first)
     assert set(threading.enumerate()) <= threads
 
@@ -291,14 +297,17 @@ def check_choice(one, alone):
     assert one.token_ids == alone.token_ids[:count]
     assert one.logprobs == pytest.approx(alone.logprobs[:count], abs=1e-3)
     if is_whole:
-        assert (one.text, one.reason) == (alone.text, alone.reason)
+        assert (one.text, one.thinking) == (alone.text, alone.thinking)
+        assert (one.calls, one.reason) == (alone.calls, alone.reason)
 
 
-def check_that_all_of_it_was_met(asked, shortage, *, guesses):
+def check_that_all_of_it_was_met(asked, shortage, *, guesses, calls):
     """A soak in which nothing happens proves nothing."""
     ends = [arrival.recorder.terminal[0] for arrival in asked if arrival.recorder.terminal]
     reasons = {end.reason for end in ends if isinstance(end, Finished)}
-    assert reasons == {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED}
+    called = {FinishReason.TOOL_CALLS} if calls else set()
+    assert reasons == {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED} | called
+    assert any(end.usage.thinking_tokens for end in ends if isinstance(end, Finished)) == calls
     assert {end.code for end in ends if isinstance(end, Failed)} == {
         "out_of_memory",
         *(arrival.expected.code for arrival in asked if isinstance(arrival.expected, Broken)),
