@@ -79,7 +79,7 @@ def load(request_id: str, request: LoadModel, settings: EngineSettings, device: 
     one's weights are read."""
     yield Progress(request_id, Stage.READING, 0, 0)
     # Not at the top: this brings transformers and mlx-lm, seconds that a window must not wait for.
-    from engine.session import open_checkpoint
+    from engine.opening import open_checkpoint
 
     with ExitStack() as scratch:
         folder = yield from _folder(request_id, request, settings, scratch)

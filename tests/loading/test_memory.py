@@ -11,7 +11,7 @@ from engine.api.settings import CacheSettings, EngineSettings
 from engine.loading.checkpoint import prepare
 from engine.loading.memory import MOST_FOR_A_SLICE, STATED_CONTEXT, context_length, estimate, preflight, slice_bytes
 from engine.loading.weights import open_weights
-from engine.session import open_checkpoint
+from engine.opening import open_checkpoint
 from tests.loading.checkpoints import METAL
 
 DECODER = {
