@@ -216,10 +216,10 @@ def test_a_second_model_is_loaded_only_when_the_first_has_gone(client, tiny_llam
     order = []
     vacate = EngineLoop.vacate
     monkeypatch.setattr(EngineLoop, "vacate", lambda self: (order.append("vacate"), vacate(self)))
-    from engine import session
+    from engine import opening
 
-    materialise = session.materialise
-    monkeypatch.setattr(session, "materialise", lambda checkpoint: (order.append("read"), materialise(checkpoint))[1])
+    materialise = opening.materialise
+    monkeypatch.setattr(opening, "materialise", lambda checkpoint: (order.append("read"), materialise(checkpoint))[1])
     ask(client, LoadModel(str(tiny_llama))).end()
     assert order == ["vacate", "read"]
 
@@ -358,7 +358,7 @@ def test_loading_a_folder_writes_nothing(host, tiny_llama, tmp_path, monkeypatch
 
 
 def test_a_load_that_is_cancelled_or_fails_half_way_says_that_no_model_is_left(client, tiny_llama, monkeypatch):
-    from engine import session
+    from engine import opening
 
     def endless(checkpoint):
         while True:
@@ -369,7 +369,7 @@ def test_a_load_that_is_cancelled_or_fails_half_way_says_that_no_model_is_left(c
         raise OSError("the disk was pulled out")
 
     for materialise in (endless, torn):
-        monkeypatch.setattr(session, "materialise", materialise)
+        monkeypatch.setattr(opening, "materialise", materialise)
         load = ask(client, LoadModel(str(tiny_llama)))
         load.wait_for(lambda events: any(isinstance(e, Progress) and e.stage is Stage.LOADING for e in events))
         client.cancel(load.request_id)
