@@ -9,7 +9,7 @@ import pytest
 from app.state.snippets import make_snippets
 
 ADDRESS, KEY = "http://127.0.0.1:8081", "fovea-0123456789abcdef"
-MODELS = ["lab/small-4bit", '/Users/me/it\'s "mine"', "C:\\models\\größe"]
+MODELS = ["lab/small-4bit", '/Volumes/me/it\'s "mine"', "C:\\models\\größe"]
 
 
 def snippets(model):
