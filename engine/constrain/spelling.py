@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from engine.api.events import TokenLogprob
@@ -35,10 +36,14 @@ class Spelling:
             found = self._found[token_id] = self._spelled(token_id)
         return found
 
+    @cached_property
+    def _size(self) -> int:
+        return len(self._tokenizer)
+
     def _spelled(self, token_id: int) -> bytes:
         if token_id in self._added:
             return str(self._added[token_id]).encode()
-        if token_id not in range(len(self._tokenizer)):
+        if token_id not in range(self._size):
             return b""
         if (word := self._tokenizer.convert_ids_to_tokens(token_id)) is None:
             return b""
