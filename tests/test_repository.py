@@ -105,9 +105,10 @@ def test_the_way_in_is_cheap_to_import(module):
     assert found.stdout.split() == []
 
 
+# `someone` is nobody: tests of what is said of paths need some.
 TRACES = {
     "a package registry": r"pypi\.org|pythonhosted|registry\.npmjs|files\.python",
-    "a developer's machine": r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work)/\w",
+    "a developer's machine": r"(?<![\w.])/(?:root|home/\w+|Users/(?!someone/)\w+|work)/\w",
 }
 
 
