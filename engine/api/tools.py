@@ -43,6 +43,7 @@ class Tool:
     def from_openai(cls, given: Mapping[str, Any]) -> "Tool":
         """From `{"type": "function", "function": {"name", "description", "parameters"}}`, or the inner object alone.
 
+        `strict` changes nothing: arguments are held to their schema wherever a tool has to be called, and nowhere else.
         Raises `RequestError` for another shape or for keys that nobody knows.
         """
         if given.get("type", "function") != "function":
@@ -53,8 +54,8 @@ class Tool:
         function = cast(Mapping[str, Any], inner)
         if unknown := set(function) - {"name", "description", "parameters", "strict"}:
             raise RequestError(f"A tool has {', '.join(sorted(unknown))}, which is not known.", "Leave it out.")
-        if function.get("strict"):
-            raise RequestError("A tool asks to be strict, which is not built yet.", "Leave strict out.")
+        if not isinstance(function.get("strict"), bool | None):
+            raise RequestError("A tool is neither strict nor not strict.", "Use true or false, or leave strict out.")
         schema = function.get("parameters")
         return cls(
             str(function.get("name", "")),

@@ -382,7 +382,7 @@ def test_a_tool_comes_in_openais_shape_or_bare():
 
 @pytest.mark.parametrize(
     "given",
-    [{"type": "web_search"}, {"name": "x", "colour": 1}, {"name": "x", "strict": True}, {"function": 3}, {}],
+    [{"type": "web_search"}, {"name": "x", "colour": 1}, {"name": "x", "strict": "yes"}, {"function": 3}, {}],
 )
 def test_a_tool_of_another_shape_is_refused(given):
     with pytest.raises(RequestError):

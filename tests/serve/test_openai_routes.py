@@ -110,6 +110,25 @@ def test_an_answer_is_parsed_with_pydantic():
     with_client(use, {GenerateRequest: speak('{"name": ', '"Bern"}')})
 
 
+def test_calls_of_strict_tools_are_parsed_with_pydantic():
+    def call(request_id, request):
+        yield ToolCallDelta(request_id, 0, "City", '{"name": "Bern"}', "abc")
+        yield Finished(request_id, FinishReason.TOOL_CALLS, USAGE)
+
+    async def use(world, client):
+        tools = [openai.pydantic_function_tool(City)]
+        assert tools[0]["function"]["strict"]
+        answer = await client.chat.completions.parse(
+            model=INFO.source, messages=HELLO, tools=tools, tool_choice="required"
+        )
+        [called] = answer.choices[0].message.tool_calls
+        assert called.function.parsed_arguments == City(name="Bern")
+        [asked] = asked_of(world)
+        assert json.loads(asked.tools[0].parameters)["required"] == ["name"]
+
+    with_client(use, {GenerateRequest: call})
+
+
 def test_the_model_need_not_be_named():
     async def use(world, client):
         answer = await world.http.post("/v1/chat/completions", json={"messages": HELLO})
