@@ -208,7 +208,7 @@ class _Clock:
 
 
 class _Out(Protocol):
-    """The last step: how an answer leaves."""
+    """The last step: how an answer leaves. The end goes by itself: sending waits for what was sent before."""
 
     started: bool
 
@@ -240,7 +240,8 @@ class _Streamed:
 
     async def end(self, frames: list[Frame], writer: Writer, event: TerminalEvent) -> None:
         await self._start()
-        await self._write(sse.encoded(frames), more=False)
+        await self._write(sse.encoded(frames), more=True)
+        await self._write(b"", more=False)
 
     async def _start(self) -> None:
         if self.started:
@@ -277,7 +278,8 @@ class _Whole:
         response = Response(sse.json_bytes(writer.whole()), media_type="application/json")
         async with _within(self._limit_s):
             await self._send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
-            await self._send({"type": "http.response.body", "body": response.body})
+            await self._send({"type": "http.response.body", "body": response.body, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @asynccontextmanager

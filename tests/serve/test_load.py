@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx2
 import psutil
+import pytest
 
 from engine.api.events import Finished, FinishReason, TextDelta
 from engine.api.request import GenerateRequest
@@ -231,10 +232,17 @@ def talk_a_lot(request_id, request):
     yield Finished(request_id, FinishReason.STOP, USAGE)
 
 
-def test_one_that_never_reads_is_let_go_and_so_is_its_connection(caplog):
+def talk_a_lot_at_once(request_id, request):
+    yield TextDelta(request_id, "x" * 20_000_000)
+    yield Finished(request_id, FinishReason.STOP, USAGE)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", [talk_a_lot, talk_a_lot_at_once])
+def test_one_that_never_reads_is_let_go_and_so_is_its_connection(script, stream, caplog):
     """More than the sockets hold: whoever reads nothing of it is given up, and does not keep the server from ending."""
-    with scripted({GenerateRequest: talk_a_lot}, limits={"send_s": 0.1}) as live:
-        deaf = never_reads(live, QUESTION)
+    with scripted({GenerateRequest: script}, limits={"send_s": 0.1}) as live:
+        deaf = never_reads(live, {**QUESTION, "stream": stream})
         try:
             live.client.wait_for(lambda: any(type(r) is GenerateRequest for r in live.client.submitted.values()))
             live.nothing_left()
