@@ -60,7 +60,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"fovea {version('fovea')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (module, description) in _COMMANDS.items():
-        command = commands.add_parser(name, help=description, description=description.capitalize() + ".")
+        command = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
