@@ -36,6 +36,20 @@ def test_it_turns_as_the_module_does(module, offset, length):
     np.testing.assert_allclose(np.asarray(table(x, offset=offset)), np.asarray(module(x, offset=offset)), atol=3e-5)
 
 
+def test_rows_are_turned_each_by_its_own_offset():
+    first, second = shared(nn.RoPE(16), nn.RoPE(16))
+    queries = mx.random.normal((3, 2, 1, 16), key=mx.random.key(1))
+    keys = mx.random.normal((3, 1, 1, 16), key=mx.random.key(2))
+    for offsets in ([0, 5, 300], [1, 6, 301]):
+        rows = mx.array(offsets)
+        for x, table in ((queries, first), (keys, first), (queries, second)):
+            turned = table(x, offset=rows)
+            assert mx.array_equal(
+                turned, mx.concatenate([table(x[n : n + 1], offset=o) for n, o in enumerate(offsets)])
+            )
+            np.testing.assert_allclose(np.asarray(turned), np.asarray(nn.RoPE(16)(x, offset=rows)), atol=3e-5)
+
+
 def test_layers_that_turn_alike_share_a_table_and_others_do_not():
     first, second, other = shared(nn.RoPE(16), nn.RoPE(16), nn.RoPE(16, base=500))
     x = mx.random.normal((1, 1, 3, 16), key=mx.random.key(1))
@@ -49,7 +63,7 @@ def test_other_modules_stay(module):
     assert shared(module) == [module]
 
 
-def test_offsets_of_a_batch_part_of_the_head_and_other_types_go_to_the_module():
+def test_several_tokens_of_rows_part_of_the_head_and_other_types_go_to_the_module():
     calls = []
 
     class Noted(nn.RoPE):

@@ -1,7 +1,8 @@
 """Rotary positions by a table that all layers of a decoder share, in place of mlx-lm's module.
 
 Knows nothing of devices. On a CPU MLX computes sines anew for each layer's queries and keys, from fifteen small
-operations; here one table serves a whole step. Source of the maths: arXiv 2104.09864, halves rotated.
+operations; here one table serves a whole step of one row, and one a layer where rows decode together. Source of the
+maths: arXiv 2104.09864, halves rotated.
 """
 
 from typing import Any
@@ -22,14 +23,27 @@ class RotaryTable:
         self._sign = mx.concatenate([-mx.ones((half,)), mx.ones((half,))])
         self._span = (-1, -1)
         self._waves = (frequencies, frequencies)
+        self._offsets: mx.array | None = None
+        self._rows_waves = self._waves
 
     def waves(self, start: int, length: int) -> tuple[mx.array, mx.array]:
         """(length, dims) each: cosines, and sines with the sign of the half they are added to."""
         if self._span != (start, length):
-            angles = mx.arange(start, start + length)[:, None] * self._frequencies
-            angles = mx.concatenate([angles, angles], axis=-1)
-            self._span, self._waves = (start, length), (mx.cos(angles), mx.sin(angles) * self._sign)
+            self._span, self._waves = (start, length), self._at(mx.arange(start, start + length))
         return self._waves
+
+    def rows_waves(self, offsets: mx.array) -> tuple[mx.array, mx.array]:
+        """(B, 1, 1, dims) each, of one token a row: row by row that of `offsets` (B,)."""
+        if self._offsets is not offsets:
+            # Queries and keys come with the same array, and caches make a new one for each step. It is kept itself, so
+            # that no later one can be taken for it.
+            self._offsets, self._rows_waves = offsets, self._at(offsets[:, None, None])
+        return self._rows_waves
+
+    def _at(self, positions: mx.array) -> tuple[mx.array, mx.array]:
+        angles = positions[..., None] * self._frequencies
+        angles = mx.concatenate([angles, angles], axis=-1)
+        return mx.cos(angles), mx.sin(angles) * self._sign
 
 
 class TableRotary(nn.Module):
@@ -43,9 +57,14 @@ class TableRotary(nn.Module):
 
     def __call__(self, x: mx.array, offset: Any = 0) -> mx.array:
         """(B, heads, L, dims) -> the same, turned by its positions from `offset` on."""
-        if not isinstance(offset, int) or x.dtype != mx.float32 or x.shape[-1] != self._dims:
+        if x.dtype != mx.float32 or x.shape[-1] != self._dims:
             return self._module[0](x, offset=offset)
-        cosines, sines = self._table.waves(offset, x.shape[-2])
+        if isinstance(offset, int):
+            cosines, sines = self._table.waves(offset, x.shape[-2])
+        elif x.shape[-2] == 1 and offset.shape == x.shape[:1]:
+            cosines, sines = self._table.rows_waves(offset)
+        else:
+            return self._module[0](x, offset=offset)
         return x * cosines + mx.take(x, self._table.swap, axis=-1) * sines
 
 
