@@ -20,7 +20,7 @@ from engine.client import EngineClient
 from engine.serve.admission import Admission
 from engine.serve.answering import AnswerResponse, Question, left
 from engine.serve.board import Board
-from engine.serve.catalogue import Catalogue
+from engine.serve.catalogue import Catalogue, id_of
 from engine.serve.failures import ModelNotFound, Overloaded, Refused
 from engine.serve.metrics import Metrics
 from engine.serve.request_log import tally_of
@@ -74,27 +74,29 @@ class Desk:
 
     async def answer(
         self,
-        http: HttpRequest,
         caller: Caller,
         request: GenerateRequest,
         make_writer: Callable[[AnswerFacts], Writer],
         *,
-        model: str,
-        stream: bool,
+        source: str,
+        asked: str | None,
+        stream: bool | None,
     ) -> Response:
-        """Admit, settle the media, ask, and send what comes: as a stream, or in one piece. `model` is what the client
-        is to read. The response does all of it when it is sent; an `EngineError` before that is the route's answer."""
+        """Admit, settle the media, ask, and send what comes: as a stream, or in one piece. `source` is the model's, as
+        `resolve_model` found it, and `asked` what the client called it, which is what it reads again. The response does
+        all of it when it is sent; an `EngineError` before that is the route's answer."""
         if request.top_logprobs > self.settings.top_logprobs:
             most = self.settings.top_logprobs
             raise Refused(f"At most {most} top_logprobs may be asked for here.", param="top_logprobs")
-        asked = replace(
+        request = replace(
             request,
+            model=source,
             tenant=caller.tenant,
             priority=Priority.API,
             template_options=self.template_options(request.template_options),
         )
-        facts = AnswerFacts(secrets.token_hex(12), model, int(time.time()))
-        return AnswerResponse(self, Question(asked, make_writer(facts), model, stream))
+        facts = AnswerFacts(secrets.token_hex(12), asked or id_of(source), int(time.time()))
+        return AnswerResponse(self, Question(request, make_writer(facts), facts.model, bool(stream)))
 
     def template_options(self, asked: tuple[tuple[str, object], ...]) -> tuple[tuple[str, object], ...]:
         """What a request says of them, and what the settings say of the others."""

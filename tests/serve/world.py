@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import httpx2
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from engine.api.events import Failed, Finished, FinishReason, Status, TextDelta
 from engine.api.request import GenerateRequest, LoadModel, Message, Role, Text, UnloadModel, WatchStatus
@@ -136,11 +136,10 @@ def say_route(desk):
     routes = APIRouter()
 
     @routes.post("/say", response_model=None)
-    async def say(body: dict, http: Request, caller: Annotated[Caller, Depends(caller_of)]):
-        request = GenerateRequest(
-            (Message(Role.USER, (Text(body["text"]),)),), model=await desk.resolve_model(body.get("model"))
-        )
-        return await desk.answer(http, caller, request, PlainWriter, model="shown", stream=body.get("stream", False))
+    async def say(body: dict, caller: Annotated[Caller, Depends(caller_of)]):
+        request = GenerateRequest((Message(Role.USER, (Text(body["text"]),)),))
+        source = await desk.resolve_model(body.get("model"))
+        return await desk.answer(caller, request, PlainWriter, source=source, asked="shown", stream=body.get("stream"))
 
     return routes
 

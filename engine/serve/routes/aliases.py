@@ -3,13 +3,11 @@
 Knows nothing of what they do. They work, and are not written down in the schema.
 """
 
-from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute
 
-from engine.serve.catalogue import id_of
 from engine.serve.desk import Caller, Desk, caller_of
 from engine.serve.routes import chat, completions, embeddings, tokenize
 from engine.serve.wire.generate import GenerateBody, GenerateWriter, generate_request
@@ -27,12 +25,9 @@ def router(desk: Desk) -> APIRouter:
                 routes.add_api_route(path, route.endpoint, methods=list(route.methods), response_model=None)
 
     @routes.post("/generate", response_model=None)
-    async def generate(body: GenerateBody, http: Request, caller: Annotated[Caller, Depends(caller_of)]) -> Response:
+    async def generate(body: GenerateBody, caller: Annotated[Caller, Depends(caller_of)]) -> Response:
         request = generate_request(body, tenant=caller.tenant)
         source = await desk.resolve_model(body.model)
-        asked = replace(request, model=source)
-        return await desk.answer(
-            http, caller, asked, GenerateWriter, model=body.model or id_of(source), stream=bool(body.stream)
-        )
+        return await desk.answer(caller, request, GenerateWriter, source=source, asked=body.model, stream=body.stream)
 
     return routes

@@ -1,11 +1,9 @@
 """`POST /v1/chat/completions`. Knows nothing of what is in a body or an answer."""
 
-from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
-from engine.serve.catalogue import id_of
 from engine.serve.desk import Caller, Desk, caller_of
 from engine.serve.wire.chat import ChatWriter
 from engine.serve.wire.chat_body import ChatBody, chat_request
@@ -16,9 +14,7 @@ def router(desk: Desk) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/v1/chat/completions", response_model=None)
-    async def create_chat_completion(
-        body: ChatBody, http: Request, caller: Annotated[Caller, Depends(caller_of)]
-    ) -> Response:
+    async def create_chat_completion(body: ChatBody, caller: Annotated[Caller, Depends(caller_of)]) -> Response:
         request = chat_request(body, tenant=caller.tenant)
         source = await desk.resolve_model(body.model)
 
@@ -30,13 +26,6 @@ def router(desk: Desk) -> APIRouter:
                 one_call=body.parallel_tool_calls is False,
             )
 
-        return await desk.answer(
-            http,
-            caller,
-            replace(request, model=source),
-            make_writer,
-            model=body.model or id_of(source),
-            stream=bool(body.stream),
-        )
+        return await desk.answer(caller, request, make_writer, source=source, asked=body.model, stream=body.stream)
 
     return routes

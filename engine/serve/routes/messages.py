@@ -3,12 +3,10 @@
 Clients add `?beta=true` and headers such as `anthropic-version`, which change nothing here.
 """
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from engine.serve.catalogue import id_of
 from engine.serve.desk import Caller, Desk, caller_of
 from engine.serve.routes.counting import count
 from engine.serve.wire.frames import AnswerFacts, Json
@@ -28,23 +26,14 @@ def router(desk: Desk) -> APIRouter:
         )
 
     @routes.post("/v1/messages", response_model=None)
-    async def create_message(
-        body: MessagesBody, http: Request, caller: Annotated[Caller, Depends(caller_of)]
-    ) -> Response:
+    async def create_message(body: MessagesBody, caller: Annotated[Caller, Depends(caller_of)]) -> Response:
         source = await desk.resolve_model(body.model)
         request = messages_request(body, mind(), tenant=caller.tenant)
 
         def make_writer(facts: AnswerFacts) -> MessagesWriter:
             return MessagesWriter(facts, manner_of(body))
 
-        return await desk.answer(
-            http,
-            caller,
-            replace(request, model=source),
-            make_writer,
-            model=body.model or id_of(source),
-            stream=bool(body.stream),
-        )
+        return await desk.answer(caller, request, make_writer, source=source, asked=body.model, stream=body.stream)
 
     @routes.post("/v1/messages/count_tokens", response_model=None)
     async def count_tokens(body: CountBody, http: Request, caller: Annotated[Caller, Depends(caller_of)]) -> Json:

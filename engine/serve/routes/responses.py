@@ -4,12 +4,10 @@ The same paths work without `/v1`, for clients of mlx-vlm; they share what is ke
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from engine.serve.catalogue import id_of
 from engine.serve.desk import Caller, Desk, caller_of
 from engine.serve.failures import Refused
 from engine.serve.kept_response import KeptResponse, KeptWriter
@@ -55,7 +53,7 @@ class _Responses:
         self._desk = desk
         self._store = store
 
-    async def create(self, body: ResponsesBody, http: Request, caller: _Who) -> Response:
+    async def create(self, body: ResponsesBody, caller: _Who) -> Response:
         before, given = self._items(body, caller)
         request = responses_request(body, [*before, *given], tenant=caller.tenant)
         source = await self._desk.resolve_model(body.model)
@@ -70,12 +68,7 @@ class _Responses:
             return kept[-1]
 
         answer = await self._desk.answer(
-            http,
-            caller,
-            replace(request, model=source),
-            make_writer,
-            model=body.model or id_of(source),
-            stream=bool(body.stream),
+            caller, request, make_writer, source=source, asked=body.model, stream=body.stream
         )
         return KeptResponse(answer, kept[-1]) if kept else answer
 
