@@ -135,6 +135,8 @@ class _TableView(QTableView):
         header.setHighlightSections(False)
         header.setSectionsClickable(False)
         header.setMinimumSectionSize(48)
+        # Only rows that are seen decide: a long list is not read again for each line that comes.
+        header.setResizeContentsPrecision(0)
         for column in Column:
             stretches = column is Column.ROUTE
             mode = QHeaderView.ResizeMode.Stretch if stretches else QHeaderView.ResizeMode.ResizeToContents
