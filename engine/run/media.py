@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL.Image import Resampling
 
+from engine.api.conversation import Conversation, media_of
 from engine.api.errors import RequestError
 from engine.api.request import Image, MediaPart, Message, Part, RenderedPrompt, Video
 from engine.api.settings import MediaLimits
@@ -27,8 +28,6 @@ from engine.models.recipes.pictures import Pair, size_within
 FRAMES_OFFERED = 8
 
 KEPT_BYTES = 256 << 20
-
-Conversation = tuple[Message, ...] | RenderedPrompt
 
 Pause = Wanted | None
 """Between two pieces of work; or before one, and what it is going to take."""
@@ -164,13 +163,6 @@ class MediaReader:
         if isinstance(part, Image):
             return self.pictures is not None
         return isinstance(part, Video) and self.clips is not None
-
-
-def media_of(conversation: Conversation) -> list[MediaPart]:
-    """In the order of their markers."""
-    if isinstance(conversation, RenderedPrompt):
-        return list(conversation.media)
-    return [part for message in conversation for part in message.parts if isinstance(part, MediaPart)]
 
 
 def _refusal(part: MediaPart, *, takes_pictures: bool) -> RequestError:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.api.conversation import Conversation, media_of
 from engine.api.errors import RequestError
 from engine.api.request import GenerateRequest, RenderedPrompt, Role
 from engine.models.base import PreparedMedia
 from engine.models.recipes.pictures import Pair
 from engine.run.markers import Markers, Typed
-from engine.run.media import Conversation, MediaReader, Pause, Prepared, media_of
+from engine.run.media import MediaReader, Pause, Prepared
 from engine.run.template import ChatTemplate
 from engine.run.tools import offered_tools
 

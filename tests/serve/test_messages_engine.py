@@ -1,43 +1,19 @@
 """Anthropic's and OpenAI's newer routes and the tiny model, with nothing made up between them."""
 
-import asyncio
-
 import anthropic
-import httpx2
 import openai
 import pytest
 
-from engine.api.request import LoadModel
-from engine.api.settings import EngineSettings
-from engine.host import EngineHost
-from engine.serve.application import build_application
-from engine.serve.board import Board
-from tests.recording import ask
-from tests.serve.world import ADDRESS, KEY, as_they_are, settings
+from tests.serve.tiny_engine import tiny_engine, with_http
+from tests.serve.world import ADDRESS, KEY
 
 QUESTION = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hello"}]}
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_llama):
-    with EngineHost(EngineSettings()) as host:
-        ask(host.client, LoadModel(str(tiny_llama))).end()
-        yield host.client
-
-
-def with_http(engine, use):
-    async def main():
-        board = Board()
-        built = build_application(engine, settings(), board, settle=as_they_are)
-        board.watch(engine)
-        transport = httpx2.ASGITransport(built.app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=ADDRESS) as http:
-            while board.model is None:
-                await asyncio.sleep(0)
-            await use(http)
-        board.close()
-
-    asyncio.run(main())
+    with tiny_engine(tiny_llama) as client:
+        yield client
 
 
 def form(text):

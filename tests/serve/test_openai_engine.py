@@ -1,20 +1,13 @@
 """OpenAI's client and the tiny model, with nothing made up between them."""
 
-import asyncio
 import base64
 import struct
 
-import httpx2
 import openai
 import pytest
 
-from engine.api.request import LoadModel
-from engine.api.settings import EngineSettings
-from engine.host import EngineHost
-from engine.serve.application import build_application
-from engine.serve.board import Board
-from tests.recording import ask
-from tests.serve.world import ADDRESS, KEY, as_they_are, settings
+from tests.serve.tiny_engine import tiny_engine, with_http
+from tests.serve.world import ADDRESS, KEY
 
 HELLO = [{"role": "user", "content": "Hello"}]
 LETTERS = {"guided_regex": "[a-z]{12}"}
@@ -23,25 +16,15 @@ END = 256
 
 @pytest.fixture(scope="module")
 def engine(tiny_llama):
-    with EngineHost(EngineSettings()) as host:
-        ask(host.client, LoadModel(str(tiny_llama))).end()
-        yield host.client
+    with tiny_engine(tiny_llama) as client:
+        yield client
 
 
 def with_client(engine, use):
-    async def main():
-        board = Board()
-        built = build_application(engine, settings(), board, settle=as_they_are)
-        board.watch(engine)
-        transport = httpx2.ASGITransport(built.app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=ADDRESS) as http:
-            while board.model is None:
-                await asyncio.sleep(0)
-            client = openai.AsyncOpenAI(api_key=KEY, base_url=f"{ADDRESS}/v1", http_client=http, max_retries=0)
-            await use(client)
-        board.close()
+    async def with_openai(http):
+        await use(openai.AsyncOpenAI(api_key=KEY, base_url=f"{ADDRESS}/v1", http_client=http, max_retries=0))
 
-    asyncio.run(main())
+    with_http(engine, with_openai)
 
 
 def spelled(choice):

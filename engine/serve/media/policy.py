@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from engine.api.conversation import Conversation, media_of
 from engine.api.errors import MediaError, RequestError
-from engine.api.request import CountTokens, GenerateRequest, MediaPart, Message, RenderedPrompt
+from engine.api.request import CountTokens, GenerateRequest, MediaPart, RenderedPrompt
 from engine.serve.media.data_uri import decode
 from engine.serve.media.fetch import SCHEMES, Fetcher
 from engine.serve.media.kinds import Wanted, wanted
@@ -20,7 +21,6 @@ from engine.serve.media.refusal import too_large
 from engine.serve.settings import MediaRules
 
 Asked = TypeVar("Asked", GenerateRequest, CountTokens)
-Prompt = tuple[Message, ...] | RenderedPrompt
 
 _SCHEME = re.compile(r"(data|file):|([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 """Of an address. A colon alone may stand in a path as well."""
@@ -38,7 +38,7 @@ class MediaPolicy:
     async def settle(self, request: Asked) -> Asked:
         """The same, with bytes wherever it referred to media. Raises `RequestError` or `MediaError`, whose words hold
         nothing of what was named."""
-        parts = _media_of(request.prompt)
+        parts = media_of(request.prompt)
         if not parts:
             return request
         if len(parts) > self._rules.max_items:
@@ -122,13 +122,7 @@ def _scheme(source: bytes | str | Path) -> str:
     return (found[1] or found[2]).lower() if found else ""
 
 
-def _media_of(prompt: Prompt) -> list[MediaPart]:
-    if isinstance(prompt, RenderedPrompt):
-        return list(prompt.media)
-    return [part for message in prompt for part in message.parts if isinstance(part, MediaPart)]
-
-
-def _with(prompt: Prompt, settled: Iterator[MediaPart]) -> Prompt:
+def _with(prompt: Conversation, settled: Iterator[MediaPart]) -> Conversation:
     """The media in their order, in the places of what they stand for."""
     if isinstance(prompt, RenderedPrompt):
         return replace(prompt, media=tuple(settled))
