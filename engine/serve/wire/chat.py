@@ -17,8 +17,7 @@ from engine.api.events import (
     TokenLogprob,
     ToolCallDelta,
 )
-from engine.serve.failures import Protocol, error_body
-from engine.serve.wire.ending import cancelled, endings
+from engine.serve.wire.ending import endings, error_frame, whole_end
 from engine.serve.wire.frames import AnswerFacts, Frame, Json
 from engine.serve.wire.logprobs import WithoutEnd, chat_logprobs
 from engine.serve.wire.tools import call_object
@@ -67,10 +66,9 @@ class ChatWriter:
 
     def whole(self) -> Json:
         """Raises `EngineError` for an answer that was cancelled."""
-        if self._finished is None or self._finished.reason is FinishReason.CANCELLED:
-            raise cancelled()
+        end = whole_end(self._finished)
         choices = [self._whole_choice(number) for number in sorted(self._choices)]
-        return self._object("chat.completion", choices) | {"usage": usage_object(self._finished.usage)}
+        return self._object("chat.completion", choices) | {"usage": usage_object(end.usage)}
 
     def ping(self) -> Frame | None:
         return None
@@ -84,13 +82,10 @@ class ChatWriter:
                 return [self._delta(event.choice, {"reasoning_content": event.text})]
             case ToolCallDelta():
                 return self._call(event)
-            case Finished(reason=FinishReason.CANCELLED):
-                self._finished = event
-                return [Frame(error_body(Protocol.OPENAI, cancelled())), DONE]
+            case Finished(reason=FinishReason.CANCELLED) | Failed():
+                return [error_frame(event), DONE]
             case Finished():
                 return self._end(event)
-            case Failed():
-                return [Frame(error_body(Protocol.OPENAI, event)), DONE]
         return []
 
     def _text(self, event: TextDelta) -> list[Frame]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.api.events import Event, Failed, Finished, FinishReason, TextDelta, ThinkingDelta, TokenLogprob
-from engine.serve.failures import Protocol, error_body
 from engine.serve.wire.chat import DONE
-from engine.serve.wire.ending import cancelled, endings
+from engine.serve.wire.ending import endings, error_frame, whole_end
 from engine.serve.wire.frames import AnswerFacts, Frame, Json
 from engine.serve.wire.logprobs import WithoutEnd, completion_logprobs
 from engine.serve.wire.usage import usage_object
@@ -44,13 +43,12 @@ class CompletionsWriter:
 
     def whole(self) -> Json:
         """Raises `EngineError` for an answer that was cancelled."""
-        if self._finished is None or self._finished.reason is FinishReason.CANCELLED:
-            raise cancelled()
+        end = whole_end(self._finished)
         choices = [
             self._told(number, "".join(choice.text), choice.tokens, 0, choice.reason)
             for number, choice in sorted(self._choices.items())
         ]
-        return self._object(choices) | {"usage": usage_object(self._finished.usage)}
+        return self._object(choices) | {"usage": usage_object(end.usage)}
 
     def ping(self) -> Frame | None:
         return None
@@ -59,13 +57,10 @@ class CompletionsWriter:
         match event:
             case TextDelta() | ThinkingDelta():
                 return self._piece(event)
-            case Finished(reason=FinishReason.CANCELLED):
-                self._finished = event
-                return [Frame(error_body(Protocol.OPENAI, cancelled())), DONE]
+            case Finished(reason=FinishReason.CANCELLED) | Failed():
+                return [error_frame(event), DONE]
             case Finished():
                 return self._end(event)
-            case Failed():
-                return [Frame(error_body(Protocol.OPENAI, event)), DONE]
         return []
 
     def _piece(self, event: TextDelta | ThinkingDelta) -> list[Frame]:

@@ -7,11 +7,10 @@ from typing import Any
 
 from engine.api.events import Event, Failed, Finished, FinishReason, TextDelta, Timings, Usage
 from engine.api.request import Audio, GenerateRequest, Image, Message, Priority, Role, Text, Video
-from engine.serve.failures import Protocol, error_body
 from engine.serve.wire.answer_body import AnswerBody, sampling_of, stops_of
 from engine.serve.wire.body import Words, not_supported
 from engine.serve.wire.chat_body import SideLengths, shape_of
-from engine.serve.wire.ending import cancelled
+from engine.serve.wire.ending import error_frame, whole_end
 from engine.serve.wire.form import FormBody, form_of
 from engine.serve.wire.frames import AnswerFacts, Frame, Json
 from engine.serve.wire.thinking import ThinkingBody, template_options
@@ -66,21 +65,16 @@ class GenerateWriter:
             case TextDelta() if event.text:
                 self._text.append(event.text)
                 return [self._chunk(event.text, None)]
-            case Finished(reason=FinishReason.CANCELLED):
-                self._finished = event
-                return [Frame(error_body(Protocol.OPENAI, cancelled()))]
+            case Finished(reason=FinishReason.CANCELLED) | Failed():
+                return [error_frame(event)]
             case Finished():
                 self._finished = event
                 return [self._chunk("", _usage(event.usage, event.timings))]
-            case Failed():
-                return [Frame(error_body(Protocol.OPENAI, event))]
         return []
 
     def whole(self) -> Json:
         """Raises `EngineError` for an answer that was cancelled."""
-        end = self._finished
-        if end is None or end.reason is FinishReason.CANCELLED:
-            raise cancelled()
+        end = whole_end(self._finished)
         return {"text": "".join(self._text), "model": self._facts.model, "usage": _usage(end.usage, end.timings)}
 
     def ping(self) -> Frame | None:
